@@ -1,0 +1,528 @@
+/*
+ * dm.h - a task-graph runtime for C: register functions, call them with dm_remote, get futures,
+ * read results with dm_get.
+ *
+ * Tasks run in worker processes, so a task that crashes costs one retry and never the program.
+ * Values live in shared memory and are read where they lie, without copying.
+ *
+ *     #include <dm/dm.h>
+ *     #include <stdio.h>
+ *
+ *     DM_REMOTE(square)                               // registers itself; runs in a worker
+ *     {
+ *         double x;
+ *         DM_TRY(dm_arg(call, 0, &x));
+ *         return dm_return(call, x * x);
+ *     }
+ *
+ *     int main(void)
+ *     {
+ *         DM_TRY_MAIN(dm_init(NULL));
+ *         dm_ref four = dm_remote(square, 2.0);       // a future, at once
+ *         dm_ref sixteen = dm_remote(square, four);   // futures are arguments
+ *         double y;
+ *         DM_TRY_MAIN(dm_get(sixteen, &y));
+ *         printf("%g\n", y);
+ *         dm_release(four);
+ *         dm_release(sixteen);
+ *         dm_shutdown();
+ *     }
+ *
+ * Caveats, before anything else:
+ *
+ *  - dm_init starts workers by executing this program again, with the same arguments. In them
+ *    dm_init serves tasks and does not return. So call it first in main; whatever stands before it
+ *    happens once in every worker, too.
+ *  - A task may be run more than once (its worker may die after its work and before its result is
+ *    published), but its result becomes visible exactly once. Side effects are yours to make
+ *    repeatable.
+ *  - What dm_get and dm_arg lend is read-only memory. In a worker process a write through it ends
+ *    the task with DM_ERR_VIEW_WRITTEN; in your own process it is a segmentation fault.
+ *  - fork() gives a child in which every call returns DM_ERR_FORKED. exec is fine.
+ *  - A worker's standard input is /dev/null; its output is forwarded line by line, with a prefix.
+ *
+ * Ownership, in two words used below. *Yours*: you release, free or destroy it. *Mine*: you may look
+ * until the moment named, and never free it. A call that blocks says *Blocks*. Every call may be
+ * made from any thread of the driver, and from a task (there from the task's own thread only).
+ */
+#ifndef DM_DM_H
+#define DM_DM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "dm/status.h"
+
+#define DM_VERSION_STRING "0.1.0"
+
+/* The version of the library at hand, "0.1.0". */
+DM_API const char *dm_version(void);
+
+/* Return a failure to the caller: `DM_TRY(dm_arg(call, 0, &x));` in a task. */
+#define DM_TRY(expression)                                                                         \
+    do {                                                                                           \
+        dm_status dm_try_status_ = (expression);                                                   \
+        if (dm_try_status_ != DM_OK)                                                               \
+            return dm_try_status_;                                                                 \
+    } while (0)
+
+/* The same in main: says what failed on stderr and returns 1. */
+#define DM_TRY_MAIN(expression)                                                                    \
+    do {                                                                                           \
+        dm_status dm_try_status_ = (expression);                                                   \
+        if (dm_try_status_ != DM_OK) {                                                             \
+            fprintf(stderr, "%s:%d: %s: %s\n", __FILE__, __LINE__,                                 \
+                    dm_status_name(dm_try_status_), dm_last_error());                              \
+            return 1;                                                                              \
+        }                                                                                          \
+    } while (0)
+
+/* ---- 1. Simple: values, tasks, results -------------------------------------------------------- */
+
+/*
+ * A handle on a value that is there, or will be: a future (from dm_remote) or an object (from dm_put,
+ * dm_seal). Small, copied freely; the value lives while at least one hold on it is left. A ref is
+ * good in the process that was given it; passing it on is what arguments and results are for.
+ */
+typedef struct dm_ref {
+    uint64_t id;
+} dm_ref;
+
+/* No ref. Every call takes it for what it is: dm_get says DM_ERR_BADREF, dm_release nothing. */
+#define DM_NO_REF ((dm_ref){0})
+
+/* What runs while a task runs: its arguments and the way to its result. Mine, until it returns. */
+typedef struct dm_call dm_call;
+
+/* The type of an element of an array. Sizes in bytes are in the name, in bits. */
+typedef enum dm_dtype {
+    DM_U8, /* plain bytes have this dtype and one dimension */
+    DM_I8,
+    DM_U16,
+    DM_I16,
+    DM_U32,
+    DM_I32,
+    DM_U64,
+    DM_I64,
+    DM_F32,
+    DM_F64,
+    DM_DTYPE_COUNT
+} dm_dtype;
+
+enum { DM_MAX_DIMS = 8 };
+
+/* The bytes of one element; 0 for a dtype that is none. */
+DM_API size_t dm_dtype_bytes(dm_dtype dtype);
+
+/*
+ * Memory seen as an array: `ndim` dimensions (0 to 8), the last one fastest, elements side by side.
+ * What it points to is whoever's it was.
+ */
+typedef struct dm_array {
+    const void *data;
+    dm_dtype dtype;
+    int ndim;
+    size_t shape[DM_MAX_DIMS];
+} dm_array;
+
+/* An array of one dimension over `count` elements at `data`; DM_BYTES for plain bytes. */
+#define DM_ARRAY(data_, dtype_, count_)                                                            \
+    ((dm_array){.data = (data_), .dtype = (dtype_), .ndim = 1, .shape = {(count_)}})
+#define DM_BYTES(data_, bytes_) DM_ARRAY(data_, DM_U8, bytes_)
+
+/*
+ * An array, bytes or a string lent by the runtime, read-only. `bytes` counts the whole; a string is
+ * DM_U8, its terminating zero follows data and is not counted. `pin` is the runtime's.
+ */
+typedef struct dm_view {
+    const void *data;
+    size_t bytes;
+    dm_dtype dtype;
+    int ndim;
+    size_t shape[DM_MAX_DIMS];
+    uint64_t pin;
+} dm_view;
+
+/* What goes in as an argument, a put value or a result. dm_value_of() makes one of anything. */
+typedef enum dm_kind { DM_NIL, DM_INT, DM_UINT, DM_DOUBLE, DM_STRING, DM_DATA, DM_REF } dm_kind;
+
+typedef struct dm_value {
+    dm_kind kind;
+    union {
+        int64_t i;
+        uint64_t u;
+        double d;
+        const char *string;
+        const dm_array *array;
+        dm_ref ref;
+    };
+} dm_value;
+
+static inline dm_value dm_value_int(int64_t i)
+{
+    return (dm_value){.kind = DM_INT, .i = i};
+}
+static inline dm_value dm_value_uint(uint64_t u)
+{
+    return (dm_value){.kind = DM_UINT, .u = u};
+}
+static inline dm_value dm_value_double(double d)
+{
+    return (dm_value){.kind = DM_DOUBLE, .d = d};
+}
+static inline dm_value dm_value_string(const char *s)
+{
+    return (dm_value){.kind = s ? DM_STRING : DM_NIL, .string = s};
+}
+static inline dm_value dm_value_array(const dm_array *a)
+{
+    return (dm_value){.kind = DM_DATA, .array = a};
+}
+static inline dm_value dm_value_ref(dm_ref r)
+{
+    return (dm_value){.kind = DM_REF, .ref = r};
+}
+static inline dm_value dm_value_same(dm_value v)
+{
+    return v;
+}
+
+/*
+ * A dm_value of an integer, a double or float, a string, a `const dm_array *`, a dm_ref or a
+ * dm_value. Strings, arrays and bytes are copied by the call that takes the value.
+ */
+#define dm_value_of(x)                                                                             \
+    _Generic((x),                                                                                  \
+        bool: dm_value_uint, char: dm_value_int, signed char: dm_value_int,                        \
+        short: dm_value_int, int: dm_value_int, long: dm_value_int, long long: dm_value_int,       \
+        unsigned char: dm_value_uint, unsigned short: dm_value_uint, unsigned: dm_value_uint,      \
+        unsigned long: dm_value_uint, unsigned long long: dm_value_uint,                           \
+        float: dm_value_double, double: dm_value_double,                                           \
+        char *: dm_value_string, const char *: dm_value_string,                                    \
+        dm_array *: dm_value_array, const dm_array *: dm_value_array,                              \
+        dm_ref: dm_value_ref, dm_value: dm_value_same)(x)
+
+/* A remote function. Its name is how every process knows it; the rest is the runtime's. */
+typedef dm_status (*dm_body)(dm_call *call);
+
+typedef struct dm_function {
+    const char *name;
+    dm_body body;
+    const char *file;
+    int line;
+    int id; /* set by registration */
+    struct dm_function *next;
+} dm_function;
+
+/* Called before main by what DM_REMOTE expands to. Errors wait for dm_init to report them. */
+DM_API void dm_register(dm_function *function);
+
+/*
+ * Define a remote function: DM_REMOTE(square) { ... } gives a body with one parameter, `call`, and an
+ * object `square` to name it in dm_remote. The name must be unique in the program. DM_REMOTE_DECLARE
+ * (square) makes one of another file known here. What the body returns is the task's end: DM_OK after
+ * dm_return (a task that returns nothing has the value nil), or a failure for everyone who asks.
+ */
+#define DM_REMOTE(name_)                                                                           \
+    static dm_status dm_body_##name_(dm_call *call);                                               \
+    extern dm_function name_;                                                                      \
+    dm_function name_ = {#name_, dm_body_##name_, __FILE__, __LINE__, 0, NULL};                    \
+    __attribute__((constructor)) static void dm_register_##name_(void)                             \
+    {                                                                                              \
+        dm_register(&name_);                                                                       \
+    }                                                                                              \
+    static dm_status dm_body_##name_(dm_call *call)
+
+#define DM_REMOTE_DECLARE(name_) extern dm_function name_
+
+/* How tasks are run. Same program, same results, on all three. */
+typedef enum dm_engine {
+    DM_ENGINE_DEFAULT,   /* DM_ENGINE, else processes */
+    DM_ENGINE_PROCESSES, /* each worker is a process */
+    DM_ENGINE_THREADS,   /* each worker is a thread of this one: no protection, for ThreadSanitizer */
+    DM_ENGINE_SERIAL     /* dm_remote runs the task before it returns: for gdb and valgrind */
+} dm_engine;
+
+/* Where an option says "none" or "no limit" although 0 means "the default". */
+#define DM_NONE (-1)
+
+/*
+ * Settings. A field left 0 takes its environment variable, else its default. Sizes in variables take
+ * K, M, G (powers of 1024). A value that makes no sense is DM_ERR_OPTION, never a silent default.
+ */
+typedef struct dm_options {
+    int workers;             /* DM_WORKERS: 1 to 250; the CPUs this process may use, cgroup included */
+    dm_engine engine;        /* DM_ENGINE: processes, threads, serial */
+    size_t store_bytes;      /* DM_STORE_BYTES: at least 1M; 30 % of the memory of machine or cgroup */
+    const char *spill_dir;   /* DM_SPILL_DIR: where the store will spill; /var/tmp */
+    int retries;             /* DM_RETRIES: after a worker's death, per task; 3. DM_NONE: none */
+    int64_t task_limit_ms;   /* DM_TASK_LIMIT_MS: a task running longer is killed; no limit */
+    int64_t store_wait_ms;   /* DM_STORE_WAIT_MS: how long to wait for room in the store; 1000 */
+    size_t inline_bytes;     /* DM_INLINE_BYTES: larger arguments become objects; 1K */
+    /* Gets forwarded worker output and notices, one line at a time, no newline, from the supervisor's
+     * thread; must not call dmrt. Default: writes to stderr. */
+    void (*log)(void *context, const char *line);
+    void *log_context;
+} dm_options;
+
+/*
+ * Start a session: the store, the supervisor thread, the workers. Returns at once, workers may still
+ * be starting. In a worker process it does not return. `options` may be NULL.
+ * Returns DM_ERR_OPTION, DM_ERR_DUPLICATE, DM_ERR_ALREADY_RUNNING, DM_ERR_NOMEM, DM_ERR_SYSTEM.
+ * After dm_shutdown it may be called again.
+ */
+DM_API dm_status dm_init(const dm_options *options) DM_NODISCARD;
+
+/*
+ * End the session: unfinished tasks are abandoned, workers ended and reaped, all memory given back.
+ * Views and refs are void from here on. Does nothing without a session. Blocks, well under a second.
+ */
+DM_API void dm_shutdown(void);
+
+/* What may be said of one task. A field left 0 is the session's setting. */
+typedef struct dm_task_options {
+    int retries;      /* DM_NONE: none */
+    int64_t limit_ms; /* DM_NONE: no limit */
+} dm_task_options;
+
+/*
+ * dm_remote(function, arguments...): submit a task, return its future at once. Up to 16 arguments of
+ * any type dm_value_of takes; dm_submit takes any number. An argument that is a ref makes the task
+ * wait for that value and is read like a plain one. Strings, arrays and bytes are copied; those above
+ * options.inline_bytes become objects of the store by themselves. What must be shared by many tasks
+ * is put once (dm_put) and passed as a ref.
+ * Always a ref: if the submission failed, dm_get on it says why. Yours: dm_release it.
+ */
+#define dm_remote(function_, ...)                                                                  \
+    dm_submit(&(function_), NULL, DM_VALUES_(__VA_ARGS__), DM_COUNT_(__VA_ARGS__))
+
+/* The same with options: dm_remote_with((&(dm_task_options){.retries = 5}), function, arguments...) */
+#define dm_remote_with(options_, function_, ...)                                                   \
+    dm_submit(&(function_), (options_), DM_VALUES_(__VA_ARGS__), DM_COUNT_(__VA_ARGS__))
+
+DM_API dm_ref dm_submit(const dm_function *function, const dm_task_options *options,
+                        const dm_value *arguments, size_t count);
+
+/* A function by its name; NULL if there is none. For bindings. Mine, for ever. */
+DM_API const dm_function *dm_function_named(const char *name);
+
+/*
+ * Put a value into the store: dm_put(x) for anything dm_value_of takes, copied. A failure (the store
+ * is full) is a ref whose dm_get says so. Yours: dm_release it.
+ */
+#define dm_put(x_) dm_put_value(dm_value_of(x_))
+DM_API dm_ref dm_put_value(dm_value value);
+
+/*
+ * dm_get(ref, &x): wait for a value and read it. `&x` is a pointer to
+ *   an integer      the value is an integer that fits (else DM_ERR_RANGE)
+ *   a double        a double, or an integer that a double holds exactly; a float takes a double
+ *   dm_view         an array, bytes or a string, lent where it lies. Yours to dm_view_release
+ *   char *          a string, copied. Yours: free() it
+ *   dm_ref          the value is itself a ref. Yours: dm_release it
+ * and NULL, as `dm_get(ref, (void *)0)`, waits and tells only whether it succeeded.
+ * Another type is DM_ERR_TYPE, naming both. If the task failed: its failure, each time.
+ * Blocks; dm_get_within gives up after `ms` milliseconds with DM_ERR_TIMEOUT (0: does not block).
+ */
+#define dm_get(ref_, out_) dm_get_into((ref_), DM_INTO_(out_), (out_), DM_NONE)
+#define dm_get_within(ref_, out_, ms_) dm_get_into((ref_), DM_INTO_(out_), (out_), (ms_))
+
+/* One more hold on a value, or one less. A wrong ref is DM_ERR_STALE or DM_ERR_BADREF, nothing done. */
+DM_API dm_status dm_retain(dm_ref ref);
+DM_API dm_status dm_release(dm_ref ref);
+
+/* ---- 2. Inside a task ------------------------------------------------------------------------- */
+
+/*
+ * dm_arg(call, i, &x): read argument i, from 0; types as for dm_get, but what it lends (dm_view,
+ * `const char *`, dm_ref) is Mine until the task returns, and copies nothing. An argument that was a
+ * ref reads as its value; into a dm_ref, as the ref. To keep a ref beyond the task: dm_retain.
+ * Returns DM_ERR_ARG_MISSING, DM_ERR_TYPE, DM_ERR_RANGE.
+ */
+#define dm_arg(call_, index_, out_) dm_arg_into((call_), (index_), DM_INTO_(out_), (out_))
+
+/*
+ * How many arguments there are. A task that succeeds without having read each of its arguments fails
+ * with DM_ERR_ARG_SURPLUS, unless it asked this.
+ */
+DM_API int dm_arg_count(dm_call *call);
+
+/* dm_return(call, x): the task's value, copied; a dm_buffer * is sealed and handed over as it is. */
+#define dm_return(call_, x_)                                                                       \
+    _Generic((x_), dm_buffer *: dm_return_buffer, default: dm_return_plain_)(                      \
+        (call_), _Generic((x_), dm_buffer *: (x_), default: dm_value_or_none_(x_)))
+
+/* Report a failure of the task's own: `return dm_fail(call, "voxel %d has no signal", i);` */
+DM_API dm_status dm_fail(dm_call *call, const char *format, ...) DM_PRINTF(2, 3);
+
+/*
+ * Something costly that is built once per worker, from the shared argument `index` (a ref), and kept:
+ * build(context of the argument as a view, &made) on first use, destroy(made) when the worker ends or
+ * needs the place (it keeps the 16 used last). `*out` is Mine until the task returns.
+ */
+typedef dm_status (*dm_local_build)(const dm_view *shared, void **made);
+typedef void (*dm_local_destroy)(void *made);
+DM_API dm_status dm_local(dm_call *call, int index, dm_local_build build, dm_local_destroy destroy,
+                          void **out) DM_NODISCARD;
+
+/* ---- 3. Waiting for several ------------------------------------------------------------------- */
+
+/*
+ * Wait until at least `k` of `n` refs are ready (have a value or have failed), or `timeout_ms` passed
+ * (DM_NONE: no limit, 0: just look). ready[i] says which are; it may be NULL. Returns DM_OK,
+ * DM_ERR_TIMEOUT (ready[] is filled all the same), DM_ERR_INVALID if k > n, or a ref's status. Blocks.
+ */
+DM_API dm_status dm_wait(const dm_ref *refs, size_t n, size_t k, int64_t timeout_ms, bool *ready)
+    DM_NODISCARD;
+
+/* ---- 4. Without copying ----------------------------------------------------------------------- */
+
+/* An object being made: write to data, then seal or abandon it. Yours. `object` is the runtime's. */
+typedef struct dm_buffer {
+    void *data;
+    size_t bytes;
+    dm_dtype dtype;
+    int ndim;
+    size_t shape[DM_MAX_DIMS];
+    uint64_t object;
+} dm_buffer;
+
+/*
+ * Make room for an array in the store, 64-byte aligned, contents undefined. `shape` has `ndim` sizes
+ * (0 to 8 of them). Returns DM_ERR_STORE_FULL after waiting options.store_wait_ms, DM_ERR_INVALID.
+ */
+DM_API dm_status dm_create(dm_dtype dtype, int ndim, const size_t *shape, dm_buffer *out) DM_NODISCARD;
+
+/* No more writes: the object becomes a value. The buffer is spent. Yours: dm_release the ref. */
+DM_API dm_ref dm_seal(dm_buffer *buffer);
+
+/* Give the room back. The buffer is spent; a spent or zeroed one is fine. */
+DM_API void dm_abandon(dm_buffer *buffer);
+
+/* Return what a view pins. A view already released, or of a task's argument, is fine. */
+DM_API void dm_view_release(dm_view *view);
+
+/* ---- 5. Introspection ------------------------------------------------------------------------- */
+
+typedef struct dm_stats {
+    dm_engine engine;
+    int workers;                /* alive, or starting */
+    uint64_t tasks_submitted;   /* since dm_init */
+    uint64_t tasks_done;        /* with a value */
+    uint64_t tasks_failed;
+    uint64_t tasks_retried;     /* attempts beyond the first */
+    uint64_t workers_lost;      /* died other than by dm_shutdown */
+    uint64_t refs;              /* values alive: held, awaited or pinned */
+    size_t store_bytes;         /* the limit */
+    size_t store_committed;     /* memory taken from the system for objects */
+    size_t store_used;          /* bytes of objects alive */
+    uint64_t objects;           /* objects alive */
+} dm_stats;
+
+/* The session's counters, as of now. */
+DM_API dm_status dm_stats_get(dm_stats *out) DM_NODISCARD;
+
+/* The process ids of the workers, at most `n`; returns how many there are. For tests and tools. */
+DM_API int dm_worker_pids(int *pids, int n);
+
+/* ---- 6. Beneath the macros: plain functions, for bindings -------------------------------------- */
+
+/* What a result pointer points to. */
+typedef enum dm_into {
+    DM_INTO_NOTHING,
+    DM_INTO_BOOL,
+    DM_INTO_I8,
+    DM_INTO_U8,
+    DM_INTO_I16,
+    DM_INTO_U16,
+    DM_INTO_I32,
+    DM_INTO_U32,
+    DM_INTO_I64,
+    DM_INTO_U64,
+    DM_INTO_FLOAT,
+    DM_INTO_DOUBLE,
+    DM_INTO_STRING,       /* char **: a copy, yours */
+    DM_INTO_CONST_STRING, /* const char **: lent; dm_arg only */
+    DM_INTO_VIEW,
+    DM_INTO_REF
+} dm_into;
+
+DM_API dm_status dm_get_into(dm_ref ref, dm_into into, void *out, int64_t timeout_ms) DM_NODISCARD;
+DM_API dm_status dm_arg_into(dm_call *call, int index, dm_into into, void *out) DM_NODISCARD;
+DM_API dm_status dm_return_value(dm_call *call, dm_value value) DM_NODISCARD;
+DM_API dm_status dm_return_buffer(dm_call *call, dm_buffer *buffer) DM_NODISCARD;
+
+static inline dm_status dm_return_plain_(dm_call *call, dm_value value)
+{
+    return dm_return_value(call, value);
+}
+
+#define DM_INTO_(p)                                                                                \
+    _Generic((p),                                                                                  \
+        void *: DM_INTO_NOTHING, bool *: DM_INTO_BOOL, signed char *: DM_INTO_I8,                  \
+        unsigned char *: DM_INTO_U8, short *: DM_INTO_I16, unsigned short *: DM_INTO_U16,          \
+        int *: DM_INTO_I32, unsigned *: DM_INTO_U32, long *: DM_INTO_I64,                          \
+        unsigned long *: DM_INTO_U64, long long *: DM_INTO_I64,                                    \
+        unsigned long long *: DM_INTO_U64, float *: DM_INTO_FLOAT, double *: DM_INTO_DOUBLE,       \
+        char **: DM_INTO_STRING, const char **: DM_INTO_CONST_STRING, dm_view *: DM_INTO_VIEW,     \
+        dm_ref *: DM_INTO_REF)
+
+/* dm_value_of, but a dm_buffer * passes the compiler, too: dm_return's other arm takes it. */
+static inline dm_value dm_value_never_(const void *p)
+{
+    return (dm_value){.kind = DM_NIL, .u = (uint64_t)(uintptr_t)p};
+}
+#define dm_value_or_none_(x)                                                                       \
+    _Generic((x),                                                                                  \
+        bool: dm_value_uint, char: dm_value_int, signed char: dm_value_int,                        \
+        short: dm_value_int, int: dm_value_int, long: dm_value_int, long long: dm_value_int,       \
+        unsigned char: dm_value_uint, unsigned short: dm_value_uint, unsigned: dm_value_uint,      \
+        unsigned long: dm_value_uint, unsigned long long: dm_value_uint,                           \
+        float: dm_value_double, double: dm_value_double,                                           \
+        char *: dm_value_string, const char *: dm_value_string,                                    \
+        dm_array *: dm_value_array, const dm_array *: dm_value_array,                              \
+        dm_ref: dm_value_ref, dm_value: dm_value_same, dm_buffer *: dm_value_never_)(x)
+
+/* Argument lists: count them (0 to 16) and make each a dm_value. */
+#define DM_COUNT_(...) DM_COUNT_PICK_(0, ##__VA_ARGS__, 16, 15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0)
+#define DM_COUNT_PICK_(z, a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, count, ...) count
+#define DM_VALUES_(...) DM_GLUE_(DM_VALUES_, DM_COUNT_(__VA_ARGS__))(__VA_ARGS__)
+#define DM_GLUE_(a, b) DM_GLUE2_(a, b)
+#define DM_GLUE2_(a, b) a##b
+#define DM_VALUES_0() NULL
+#define DM_VALUES_1(a) ((const dm_value[]){DM_V_1(a)})
+#define DM_VALUES_2(...) ((const dm_value[]){DM_V_2(__VA_ARGS__)})
+#define DM_VALUES_3(...) ((const dm_value[]){DM_V_3(__VA_ARGS__)})
+#define DM_VALUES_4(...) ((const dm_value[]){DM_V_4(__VA_ARGS__)})
+#define DM_VALUES_5(...) ((const dm_value[]){DM_V_5(__VA_ARGS__)})
+#define DM_VALUES_6(...) ((const dm_value[]){DM_V_6(__VA_ARGS__)})
+#define DM_VALUES_7(...) ((const dm_value[]){DM_V_7(__VA_ARGS__)})
+#define DM_VALUES_8(...) ((const dm_value[]){DM_V_8(__VA_ARGS__)})
+#define DM_VALUES_9(...) ((const dm_value[]){DM_V_9(__VA_ARGS__)})
+#define DM_VALUES_10(...) ((const dm_value[]){DM_V_10(__VA_ARGS__)})
+#define DM_VALUES_11(...) ((const dm_value[]){DM_V_11(__VA_ARGS__)})
+#define DM_VALUES_12(...) ((const dm_value[]){DM_V_12(__VA_ARGS__)})
+#define DM_VALUES_13(...) ((const dm_value[]){DM_V_13(__VA_ARGS__)})
+#define DM_VALUES_14(...) ((const dm_value[]){DM_V_14(__VA_ARGS__)})
+#define DM_VALUES_15(...) ((const dm_value[]){DM_V_15(__VA_ARGS__)})
+#define DM_VALUES_16(...) ((const dm_value[]){DM_V_16(__VA_ARGS__)})
+#define DM_V_1(a) dm_value_of(a)
+#define DM_V_2(a, ...) dm_value_of(a), DM_V_1(__VA_ARGS__)
+#define DM_V_3(a, ...) dm_value_of(a), DM_V_2(__VA_ARGS__)
+#define DM_V_4(a, ...) dm_value_of(a), DM_V_3(__VA_ARGS__)
+#define DM_V_5(a, ...) dm_value_of(a), DM_V_4(__VA_ARGS__)
+#define DM_V_6(a, ...) dm_value_of(a), DM_V_5(__VA_ARGS__)
+#define DM_V_7(a, ...) dm_value_of(a), DM_V_6(__VA_ARGS__)
+#define DM_V_8(a, ...) dm_value_of(a), DM_V_7(__VA_ARGS__)
+#define DM_V_9(a, ...) dm_value_of(a), DM_V_8(__VA_ARGS__)
+#define DM_V_10(a, ...) dm_value_of(a), DM_V_9(__VA_ARGS__)
+#define DM_V_11(a, ...) dm_value_of(a), DM_V_10(__VA_ARGS__)
+#define DM_V_12(a, ...) dm_value_of(a), DM_V_11(__VA_ARGS__)
+#define DM_V_13(a, ...) dm_value_of(a), DM_V_12(__VA_ARGS__)
+#define DM_V_14(a, ...) dm_value_of(a), DM_V_13(__VA_ARGS__)
+#define DM_V_15(a, ...) dm_value_of(a), DM_V_14(__VA_ARGS__)
+#define DM_V_16(a, ...) dm_value_of(a), DM_V_15(__VA_ARGS__)
+
+#endif
