@@ -1,0 +1,295 @@
+/*
+ * call.c - one task being run: its arguments, its result, its end.
+ *
+ * No allocation for a task of up to 8 arguments and a small result.
+ */
+#include <sched.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "runtime/put.h"
+#include "runtime/registry.h"
+#include "runtime/worker.h"
+
+/* ---- arguments ---- */
+
+static const uint8_t *args_of(const dmi_record *record, size_t *bytes)
+{
+    if (!(record->flags & DMI_BLOB)) {
+        *bytes = DMI_RECORD_ARGS;
+        return record->args;
+    }
+    size_t limit;
+    const char *base = dmi_base(record->blob.segment, &limit);
+    *bytes = record->blob.bytes;
+    return (const uint8_t *)base + record->blob.offset;
+}
+
+/* Wait a moment for an input: it was placed before us, so it is nearly always there. Not if it is
+ * nowhere, or behind us in our own ring: law 5 of runtime/layout.h. */
+static bool await_input(const dmi_worker *worker, const dmi_record *input)
+{
+    enum { WAIT_NS = 50000 };
+    struct timespec begin, now;
+    if (dmi_is_published(input))
+        return true;
+    clock_gettime(CLOCK_MONOTONIC, &begin);
+    for (;;) {
+        for (int i = 0; i < 32; i++) {
+            dmi_relax();
+            if (dmi_is_published(input))
+                return true;
+        }
+        uint64_t where = dmi_word_load(&input->where);
+        if (dmi_where_place(where) == DMI_NOWHERE ||
+            (dmi_where_place(where) == DMI_SLOT && dmi_where_segment(where) == worker->segment))
+            return dmi_is_published(input);
+        clock_gettime(CLOCK_MONOTONIC, &now);
+        int64_t waited = (now.tv_sec - begin.tv_sec) * 1000000000 + (now.tv_nsec - begin.tv_nsec);
+        if (waited > WAIT_NS)
+            return dmi_is_published(input);
+        if (worker->cpus < 3)
+            sched_yield(); /* its producer may need this very core */
+    }
+}
+
+static dm_status decode(dm_call *call)
+{
+    size_t bytes;
+    const uint8_t *at = args_of(call->record, &bytes), *end = at + bytes;
+    call->items = call->few;
+    call->seen = call->few_seen;
+    if (call->count > DMI_CALL_ITEMS) {
+        call->items = malloc(call->count * (sizeof *call->items + sizeof *call->seen));
+        if (call->items == NULL)
+            return dmi_error(DM_ERR_NOMEM, "no memory for %u arguments", call->count);
+        call->seen = (bool *)(call->items + call->count);
+    }
+    memset(call->seen, 0, call->count * sizeof *call->seen);
+    for (uint32_t i = 0; i < call->count; i++)
+        if (!dmi_wire_next(&at, end, &call->items[i]))
+            return dmi_error(DM_ERR_INVALID, "argument %u is not readable", i);
+    return DM_OK;
+}
+
+static const dmi_record *input_of(const dm_call *call, const dmi_item *item)
+{
+    return &call->worker->records[dmi_refword_index(item->ref)];
+}
+
+static bool inputs_are_there(const dm_call *call)
+{
+    for (uint32_t i = 0; i < call->count; i++)
+        if (call->items[i].kind == DM_REF && !await_input(call->worker, input_of(call, &call->items[i])))
+            return false;
+    return true;
+}
+
+static dm_status check_inputs(const dm_call *call)
+{
+    dmi_found found;
+    for (uint32_t i = 0; i < call->count; i++) {
+        if (call->items[i].kind != DM_REF)
+            continue;
+        dmi_state state = dmi_find(input_of(call, &call->items[i]), &found);
+        if (state == DMI_BROKEN)
+            return dmi_error(DM_ERR_DEP_FAILED, "argument %u failed: %s: %s", i,
+                             dm_status_name(found.status), found.text);
+        if (state != DMI_THERE)
+            return dmi_error(DM_ERR_WORKER_CORRUPT, "argument %u cannot be read", i);
+    }
+    return DM_OK;
+}
+
+int dm_arg_count(dm_call *call)
+{
+    call->counted = true;
+    return (int)call->count;
+}
+
+static void mark_read(dm_call *call, int index)
+{
+    call->read += !call->seen[index];
+    call->seen[index] = true;
+}
+
+dm_status dm_arg_into(dm_call *call, int index, dm_into into, void *out)
+{
+    const char *name = call->function->name;
+    if (index < 0 || (uint32_t)index >= call->count)
+        return dmi_error(DM_ERR_ARG_MISSING, "%s: argument %d is missing: it was given %u", name, index,
+                         call->count);
+    mark_read(call, index);
+    const dmi_item *item = &call->items[index];
+    dmi_subject subject = {name, index};
+    if (into == DM_INTO_REF) {
+        if (item->kind != DM_REF)
+            return dmi_wrong_type(item, into, &subject);
+        *(dm_ref *)out = dmi_inside_ref_of_record(call->worker, dmi_refword_index(item->ref));
+        return DM_OK;
+    }
+    dmi_found found;
+    if (item->kind == DM_REF) {
+        if (dmi_find(input_of(call, item), &found) != DMI_THERE)
+            return dmi_error(DM_ERR_WORKER_CORRUPT, "%s: argument %d cannot be read", name, index);
+        item = &found.item;
+    }
+    return dmi_item_into(item, into, out, &subject);
+}
+
+/* ---- the result ---- */
+
+static void unstage(dm_call *call)
+{
+    if (call->returned && call->staged_kind == DMI_SLOT_OBJECT) {
+        uint64_t offset;
+        memcpy(&offset, call->staged, 8);
+        dmi_worker_free(call->worker, offset);
+    }
+    call->returned = false;
+}
+
+static void stage(dm_call *call, dmi_slot_kind kind, const void *payload, size_t bytes)
+{
+    unstage(call);
+    memcpy(call->staged, payload, bytes);
+    call->staged_kind = (uint8_t)kind;
+    call->staged_bytes = (uint8_t)bytes;
+    call->returned = true;
+}
+
+/* A value that fits the slot, as msgpack. */
+static bool stage_small(dm_call *call, const dm_value *value)
+{
+    uint8_t wire[DMI_SLOT_PAYLOAD];
+    dmi_out out = {wire, wire, wire + sizeof wire};
+    if (!dmi_wire_small(&out, value))
+        return false;
+    stage(call, DMI_SLOT_INLINE, wire, (size_t)(out.at - wire));
+    return true;
+}
+
+dm_status dm_return_value(dm_call *call, dm_value value)
+{
+    DM_TRY(dmi_value_check(&value));
+    if (value.kind == DM_REF) {
+        uint64_t refword;
+        DM_TRY(dmi_inside_travel(call->worker, value.ref, &refword));
+        DM_TRY(dmi_inside_keep(call->worker, value.ref));
+        stage(call, DMI_SLOT_REF, &refword, 8);
+        return DM_OK;
+    }
+    if (stage_small(call, &value))
+        return DM_OK;
+    uint64_t offset;
+    DM_TRY(dmi_inside_object(call->worker, &value, &offset));
+    stage(call, DMI_SLOT_OBJECT, &offset, 8);
+    return DM_OK;
+}
+
+dm_status dm_return_buffer(dm_call *call, dm_buffer *buffer)
+{
+    uint64_t offset;
+    DM_TRY(dmi_inside_take_buffer(call->worker, buffer, &offset));
+    stage(call, DMI_SLOT_OBJECT, &offset, 8);
+    return DM_OK;
+}
+
+dm_status dm_fail(dm_call *call, const char *format, ...)
+{
+    char text[900];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    return dmi_error(DM_ERR_TASK_FAILED, "%s: %s", call->function->name, text);
+}
+
+static void stage_failure(dm_call *call, dm_status status)
+{
+    const char *name = call->function->name, *said = dm_last_error();
+    char text[1200];
+    size_t length = strlen(name);
+    bool named = strncmp(said, name, length) == 0 && said[length] == ':';
+    if (named)
+        snprintf(text, sizeof text, "%s", said);
+    else
+        snprintf(text, sizeof text, "%s: %s", name, *said ? said : dm_strerror(status));
+    uint64_t payload[2] = {0, status};
+    payload[0] = dmi_error_object(call->worker->heap, &call->worker->own, status, text);
+    stage(call, DMI_SLOT_ERROR, payload, sizeof payload);
+}
+
+/* Publishing the word is the completion of the task: law 2 of runtime/layout.h. */
+static void publish(dm_call *call)
+{
+    if (!call->returned)
+        stage_small(call, &(dm_value){.kind = DM_NIL});
+    dmi_shared_copy(call->slot->payload, call->staged, call->staged_bytes);
+    dmi_word_publish(&call->slot->word, dmi_slot_word(call->serial, (dmi_slot_kind)call->staged_kind,
+                                                      call->staged_bytes));
+}
+
+/* ---- running ---- */
+
+static dm_status run_body(dm_call *call)
+{
+    if (call->count > 0)
+        DM_TRY(check_inputs(call));
+    dmi_error_clear();
+    DM_TRY(call->function->body(call));
+    if (call->read < call->count && !call->counted)
+        return dmi_error(DM_ERR_ARG_SURPLUS, "%s: it was given %u arguments and read %u",
+                         call->function->name, call->count, call->read);
+    return DM_OK;
+}
+
+static void end_call(dm_call *call, dm_status status)
+{
+    dmi_worker *worker = call->worker;
+    if (status != DM_OK)
+        stage_failure(call, status);
+    publish(call);
+    if (call->items && call->items != call->few)
+        free(call->items);
+    worker->call = call->outer;
+    if (worker->owned_holdings != 0)
+        dmi_inside_end_task(worker, worker->depth);
+    worker->depth--;
+}
+
+bool dmi_call_run(dmi_worker *worker, uint32_t index)
+{
+    const dmi_record *record = &worker->records[index];
+    uint64_t where = dmi_word_peek(&record->where);
+    dm_call call;
+    call.worker = worker;
+    call.outer = worker->call;
+    call.record = record;
+    call.function = dmi_registry_at(record->function);
+    call.slot = &worker->slots[dmi_where_position(where)];
+    call.serial = record->serial;
+    call.index = index;
+    call.count = record->arg_count;
+    call.counted = call.returned = false;
+    call.read = 0;
+    call.items = NULL;
+    dm_status status = DM_OK;
+    if (call.count > 0) {
+        status = decode(&call);
+        if (status == DM_OK && !inputs_are_there(&call)) {
+            if (call.items != call.few)
+                free(call.items);
+            return false;
+        }
+    }
+    worker->call = &call;
+    worker->depth++;
+    if (status == DM_OK)
+        status = run_body(&call);
+    end_call(&call, status);
+    return true;
+}

@@ -1,0 +1,303 @@
+/*
+ * dispatch.c - the turn of the dispatching role: completions in, ready tasks out.
+ *
+ * The queue is in order of serial, which is the order of submission and so a topological order of the
+ * graph: whatever is placed from its head has inputs that are done or were placed before it.
+ */
+#include "runtime/dispatch.h"
+
+#include "runtime/lane.h"
+#include "runtime/policy.h"
+#include "runtime/room.h"
+#include "runtime/task.h"
+#include "runtime/wire.h"
+
+/* ---- the queue ---- */
+
+static uint64_t serial_of(dmi_session *session, uint32_t link)
+{
+    return dmi_record_at(session, link - 1)->serial;
+}
+
+/* After the last one with a smaller serial; new tasks go to the end, returned ones near the front. */
+static uint32_t place_in_queue(dmi_session *session, uint64_t serial)
+{
+    if (session->ready_last == 0 || serial_of(session, session->ready_last) < serial)
+        return session->ready_last;
+    uint32_t before = 0, here = session->ready_first;
+    while (here != 0 && serial_of(session, here) < serial) {
+        before = here;
+        here = dmi_task_at(session, here - 1)->next;
+    }
+    return before;
+}
+
+static void enqueue(dmi_session *session, uint32_t index)
+{
+    dmi_task *task = dmi_task_at(session, index);
+    uint32_t before = place_in_queue(session, dmi_record_at(session, index)->serial);
+    uint32_t after = before ? dmi_task_at(session, before - 1)->next : session->ready_first;
+    task->state = DMI_TASK_QUEUED;
+    task->previous = before;
+    task->next = after;
+    *(before ? &dmi_task_at(session, before - 1)->next : &session->ready_first) = index + 1;
+    *(after ? &dmi_task_at(session, after - 1)->previous : &session->ready_last) = index + 1;
+    session->ready_count++;
+}
+
+void dmi_unqueue(dmi_session *session, uint32_t index)
+{
+    dmi_task *task = dmi_task_at(session, index);
+    uint32_t before = task->previous, after = task->next;
+    *(before ? &dmi_task_at(session, before - 1)->next : &session->ready_first) = after;
+    *(after ? &dmi_task_at(session, after - 1)->previous : &session->ready_last) = before;
+    task->state = DMI_TASK_WAITING;
+    session->ready_count--;
+}
+
+/* ---- placement ---- */
+
+static bool is_open(const dmi_lane *lane)
+{
+    return lane->state == DMI_LANE_SERVING && !lane->blocked && lane->condemned == DM_OK;
+}
+
+/* Ask the policy; remember its answer for a few tasks, so that most need no look at shared words. */
+static bool choose(dmi_session *session)
+{
+    dmi_lane_load loads[DMI_MAX_LANES];
+    dmi_lane *open[DMI_MAX_LANES];
+    int n = 0;
+    for (uint32_t i = 0; i < session->lane_count; i++) {
+        dmi_lane *lane = &session->lanes[i];
+        if (!is_open(lane))
+            continue;
+        if (!dmi_lane_has_room(lane) && !session->turning)
+            dmi_lane_reap(session, lane);
+        if (!dmi_lane_has_room(lane))
+            continue;
+        loads[n] = (dmi_lane_load){dmi_lane_backlog(lane), dmi_word_peek(&lane->up->mean_ns)};
+        open[n++] = lane;
+    }
+    int chosen = dmi_policy_choose(loads, n, &session->favour);
+    session->favourite = chosen < 0 ? NULL : open[chosen];
+    return chosen >= 0;
+}
+
+/* Place a task if any lane has room for it. */
+static bool place(dmi_session *session, uint32_t index)
+{
+    dmi_lane *lane = session->favourite;
+    if (session->favour == 0 || lane == NULL || !is_open(lane) || !dmi_lane_has_room(lane)) {
+        if (!choose(session))
+            return false;
+        lane = session->favourite;
+    }
+    session->favour--;
+    return dmi_lane_push(session, lane, index);
+}
+
+bool dmi_tasks_are_short(const dmi_session *session)
+{
+    const dmi_lane *lane = session->favourite;
+    return lane && dmi_policy_place_early(dmi_word_peek(&lane->up->mean_ns));
+}
+
+void dmi_dispatch(dmi_session *session, uint32_t index)
+{
+    if (session->broken != DM_OK) {
+        dmi_task_fail(session, index, session->broken, "%s: %s", dmi_task_name(session, index),
+                      session->broken_text);
+        return;
+    }
+    /* The queue goes first; and one that is full stays full until something completes. */
+    if (session->ready_count == 0 && place(session, index))
+        return;
+    enqueue(session, index);
+    if (session->ready_count % 64 == 1 && !session->turning)
+        dmi_turn(session);
+}
+
+void dmi_flush(dmi_session *session)
+{
+    for (uint32_t i = 0; i < session->lane_count; i++) {
+        dmi_lane *lane = &session->lanes[i];
+        if (lane->state == DMI_LANE_SERVING && lane->pushed != lane->published)
+            dmi_lane_publish(session, lane);
+    }
+}
+
+static bool place_ready(dmi_session *session)
+{
+    bool moved = false;
+    while (session->ready_first != 0) {
+        uint32_t index = session->ready_first - 1;
+        dmi_unqueue(session, index);
+        if (!place(session, index)) {
+            enqueue(session, index);
+            break;
+        }
+        moved = true;
+    }
+    return moved;
+}
+
+/* ---- taking back ---- */
+
+static dmi_lane *idle_lane(dmi_session *session)
+{
+    for (uint32_t i = 0; i < session->lane_count; i++) {
+        dmi_lane *lane = &session->lanes[i];
+        if (is_open(lane) && lane->pushed == lane->reaped)
+            return lane;
+    }
+    return NULL;
+}
+
+/* A worker has nothing and the queue is empty: share what another has not started, if it is worth a
+ * wake-up. */
+static bool rebalance(dmi_session *session)
+{
+    enum { WORTH_NS = 30000 };
+    if (session->ready_first != 0 || idle_lane(session) == NULL)
+        return false;
+    for (uint32_t i = 0; i < session->lane_count; i++) {
+        dmi_lane *lane = &session->lanes[i];
+        uint64_t unstarted = lane->pushed - lane->reaped;
+        if (!is_open(lane) || unstarted < 2)
+            continue;
+        unstarted = lane->pushed - dmi_word_load(&lane->up->claim);
+        if (unstarted == 0 || unstarted * dmi_word_peek(&lane->up->mean_ns) < WORTH_NS)
+            continue;
+        session->favour = 0;
+        return dmi_lane_take_back(session, lane, unstarted / 2) > 0;
+    }
+    return false;
+}
+
+/* ---- blocked workers ---- */
+
+/* A task in the queue that `index` needs, or itself; UINT32_MAX if none is in the queue. */
+static uint32_t runnable_towards(dmi_session *session, uint32_t index, int depth)
+{
+    enum { FAR = 1000 };
+    const dmi_task *task = dmi_task_at(session, index);
+    if (task->state == DMI_TASK_QUEUED)
+        return index;
+    if (task->state != DMI_TASK_WAITING || depth == FAR)
+        return UINT32_MAX;
+    size_t bytes;
+    const uint8_t *at = dmi_task_args(session, index, &bytes), *end = at + bytes;
+    dmi_item item;
+    for (uint32_t i = dmi_record_at(session, index)->arg_count; i > 0; i--) {
+        if (!dmi_wire_next(&at, end, &item))
+            break;
+        if (item.kind != DM_REF)
+            continue;
+        uint32_t found = runnable_towards(session, dmi_refword_index(item.ref), depth + 1);
+        if (found != UINT32_MAX)
+            return found;
+    }
+    return UINT32_MAX;
+}
+
+void dmi_feed_blocked(dmi_session *session, dmi_lane *lane)
+{
+    if (!lane->blocked || lane->run_now != 0 || lane->condemned != DM_OK)
+        return;
+    uint32_t index = runnable_towards(session, lane->blocked_on, 0);
+    if (index == UINT32_MAX)
+        return;
+    dmi_unqueue(session, index);
+    if (!dmi_lane_run_now(session, lane, index))
+        enqueue(session, index);
+}
+
+void dmi_wake_blocked(dmi_session *session, uint32_t index)
+{
+    for (uint32_t i = 0; i < session->lane_count; i++)
+        if (session->lanes[i].blocked && session->lanes[i].blocked_on == index)
+            dmi_lane_wake(&session->lanes[i]);
+}
+
+static void feed_all_blocked(dmi_session *session)
+{
+    for (uint32_t i = 0; i < session->lane_count && session->blocked_lanes != 0; i++)
+        dmi_feed_blocked(session, &session->lanes[i]);
+}
+
+/* ---- the turn ---- */
+
+bool dmi_turn(dmi_session *session)
+{
+    bool moved = false;
+    session->turning = true; /* what completes here may make others ready: no turn within a turn */
+    for (uint32_t i = 0; i < session->lane_count; i++)
+        if (session->lanes[i].state == DMI_LANE_SERVING)
+            moved |= dmi_lane_reap(session, &session->lanes[i]);
+    if (session->blocked_lanes != 0)
+        feed_all_blocked(session);
+    if (session->ready_first != 0)
+        moved |= place_ready(session);
+    else
+        moved |= rebalance(session);
+    if (dmi_rooms_awaited(session))
+        moved |= dmi_answer_needs(session);
+    dmi_flush(session);
+    session->turning = false;
+    return moved;
+}
+
+bool dmi_pump(dmi_session *session)
+{
+    bool moved = dmi_turn(session);
+    if (!session->listening)
+        dmi_arm(session, false, UINT32_MAX);
+    return moved;
+}
+
+/* When a lane's worker should ring: late enough not to be a nuisance, early enough that nobody starves.
+ * `target` is what the listener waits for. */
+static uint64_t wake_at(dmi_session *session, const dmi_lane *lane, bool sleeping, uint32_t target)
+{
+    uint64_t mean = dmi_word_peek(&lane->up->mean_ns);
+    uint64_t end = lane->published;
+    if (sleeping && target == UINT32_MAX)
+        return lane->reaped + 1;
+    if (sleeping && target < UINT32_MAX) {
+        const dmi_task *task = dmi_task_at(session, target);
+        if (task->state == DMI_TASK_SENT && task->lane == lane->index &&
+            !(task->flags & DMI_TASK_NESTED))
+            return task->position + 1 + dmi_policy_wake_after(end - task->position - 1, mean);
+        if (session->ready_first == 0 && task->state == DMI_TASK_SENT)
+            return DMI_NEVER;
+    }
+    if (!sleeping && session->blocked_lanes != 0)
+        return lane->reaped + 1;
+    if (!sleeping && session->ready_first == 0)
+        return end;
+    return lane->reaped + 1 + (end - lane->reaped) / 2;
+}
+
+void dmi_arm(dmi_session *session, bool sleeping, uint32_t target)
+{
+    bool needed = sleeping || session->blocked_lanes != 0 || session->ready_first != 0 ||
+                  session->loose != 0;
+    uint64_t who = sleeping ? DMI_DRIVER : needed ? DMI_SUPERVISOR : DMI_NOBODY;
+    for (uint32_t i = 0; i < session->lane_count; i++) {
+        dmi_lane *lane = &session->lanes[i];
+        if (lane->state != DMI_LANE_SERVING)
+            continue;
+        uint64_t at = needed ? wake_at(session, lane, sleeping, target) : DMI_NEVER;
+        if (dmi_word_peek(&lane->down->wake_at) != at)
+            dmi_word_publish(&lane->down->wake_at, at);
+        bool held = session->ready_first != 0 || lane->pushed != lane->published;
+        if (held != lane->held) {
+            lane->held = held;
+            dmi_word_publish(&lane->down->held_back, held);
+        }
+    }
+    if (dmi_word_peek(&session->head->listener) != who)
+        dmi_word_publish(&session->head->listener, who);
+    dmi_fence();
+}

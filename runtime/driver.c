@@ -1,0 +1,415 @@
+/*
+ * driver.c - submit, put, get, wait, release, as threads of the driver do them.
+ */
+#include "runtime/driver.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "runtime/dispatch.h"
+#include "runtime/lane.h"
+#include "runtime/put.h"
+#include "runtime/registry.h"
+#include "runtime/room.h"
+#include "runtime/task.h"
+#include "runtime/value.h"
+
+/* ---- failures as values ---- */
+
+/* A ref whose dm_get says what dm_last_error says now. */
+static dm_ref failed(dmi_session *session, dm_status status)
+{
+    uint32_t index;
+    char said[900];
+    snprintf(said, sizeof said, "%s", dm_last_error());
+    if (!dmi_task_new(session, &index))
+        return DM_NO_REF;
+    dmi_task_fail(session, index, status, "%s", said);
+    return dmi_task_ref(session, index);
+}
+
+/* ---- room, put ---- */
+
+/* Room in D, waiting for it if need be. Leaves the role while it waits. */
+static uint64_t room(dmi_session *session, size_t bytes)
+{
+    enum { LOOK_MS = 5 };
+    uint64_t offset = dmi_room_for_driver(session, bytes);
+    if (offset != 0 || bytes > session->settings.store_bytes)
+        return offset;
+    int64_t until = dmi_now_ms() + session->settings.store_wait_ms;
+    while (offset == 0 && dmi_now_ms() < until) {
+        dmi_driver_rest(session, UINT32_MAX, dmi_now_ms() + LOOK_MS);
+        offset = dmi_room_for_driver(session, bytes);
+    }
+    dmi_driver_rested(session);
+    return offset;
+}
+
+static dm_status put(dmi_session *session, const dm_value *value, uint32_t *index)
+{
+    uint8_t wire[DMI_RECORD_ARGS];
+    dmi_out out = {wire, wire, wire + sizeof wire};
+    DM_TRY(dmi_value_check(value));
+    if (value->kind == DM_REF)
+        return dmi_error(DM_ERR_INVALID, "dm_put of a ref: pass the ref itself");
+    if (dmi_wire_small(&out, value)) {
+        if (!dmi_task_new(session, index))
+            return DM_ERR_NOMEM;
+        dmi_task_is_here(session, *index, wire, (size_t)(out.at - wire));
+        return DM_OK;
+    }
+    size_t bytes = dmi_object_room(value);
+    uint64_t offset = room(session, bytes);
+    if (offset == 0)
+        return dmi_store_full(session, bytes);
+    /* Copying a large value must not keep others out: nobody else knows of it yet. */
+    dmi_role_leave(&session->role);
+    dmi_object_write(session->seats[0].memory.rw + offset, value);
+    dmi_role_take(&session->role);
+    if (!dmi_task_new(session, index)) {
+        dmi_heap_free(session->heap, offset);
+        return DM_ERR_NOMEM;
+    }
+    dmi_task_is_object(session, *index, 0, offset, bytes);
+    return DM_OK;
+}
+
+dm_ref dmi_driver_put(dmi_session *session, dm_value value)
+{
+    uint32_t index;
+    dmi_role_take(&session->role);
+    dm_status status = put(session, &value, &index);
+    dm_ref ref = status == DM_OK ? dmi_task_ref(session, index) : failed(session, status);
+    dmi_role_leave(&session->role);
+    return ref;
+}
+
+/* ---- submit ---- */
+
+typedef struct submission {
+    dmi_session *session;
+    uint32_t puts; /* index + 1: values put for it, a list by task.next */
+} submission;
+
+static dm_status travel(void *context, dm_ref ref, uint64_t *refword)
+{
+    const submission *s = context;
+    uint32_t index;
+    DM_TRY(dmi_task_of(s->session, ref, &index));
+    *refword = dmi_refword(DMI_REF_RECORD, 0, 0, index);
+    return DM_OK;
+}
+
+static dm_status object_argument(void *context, const dm_value *value, uint64_t *refword)
+{
+    submission *s = context;
+    uint32_t index;
+    DM_TRY(put(s->session, value, &index));
+    dmi_task_at(s->session, index)->next = s->puts;
+    s->puts = index + 1;
+    *refword = dmi_refword(DMI_REF_RECORD, 0, 0, index);
+    return DM_OK;
+}
+
+/* The task that names them pins them by now, if it came to be. */
+static void drop_puts(submission *s)
+{
+    while (s->puts != 0) {
+        uint32_t index = s->puts - 1;
+        s->puts = dmi_task_at(s->session, index)->next;
+        dmi_task_drop(s->session, index);
+    }
+}
+
+static dm_status store_args(dmi_session *session, uint32_t index, const dmi_packed *packed,
+                            uint64_t blob, size_t count)
+{
+    dmi_record *record = dmi_record_at(session, index);
+    if (blob == 0) {
+        dmi_shared_copy(record->args, packed->bytes, packed->count);
+    } else {
+        dmi_shared_copy(session->seats[0].memory.rw + blob, packed->bytes, packed->count);
+        DMI_STEP();
+        record->blob = (dmi_blob){.offset = blob, .bytes = (uint32_t)packed->count};
+        record->flags |= DMI_BLOB;
+    }
+    DMI_STEP();
+    record->arg_count = (uint32_t)count;
+    return DM_OK;
+}
+
+static dm_status submit(submission *s, const dm_function *function, const dm_task_options *options,
+                        const dm_value *arguments, size_t count, uint32_t *index)
+{
+    dmi_session *session = s->session;
+    dmi_packer packer = {s, session->settings.inline_bytes, travel, object_argument};
+    dmi_packed packed;
+    uint64_t blob = 0;
+    dm_status status = dmi_pack(&packer, arguments, count, &packed);
+    if (status == DM_OK && packed.count > DMI_RECORD_ARGS) {
+        blob = room(session, packed.count);
+        if (blob == 0)
+            status = dmi_store_full(session, packed.count);
+    }
+    if (status == DM_OK && !dmi_task_new(session, index))
+        status = DM_ERR_NOMEM;
+    if (status == DM_OK) {
+        DMI_STEP();
+        dmi_record_at(session, *index)->function = (uint16_t)function->id;
+        status = store_args(session, *index, &packed, blob, count);
+        dmi_task_submit(session, *index, options ? options->retries : 0,
+                        options ? options->limit_ms : 0);
+        if (count > 0)
+            dmi_task_pin_inputs(session, *index);
+        dmi_task_enter(session, *index);
+    }
+    dmi_packed_free(&packed);
+    return status;
+}
+
+dm_ref dmi_driver_submit(dmi_session *session, const dm_function *function,
+                         const dm_task_options *options, const dm_value *arguments, size_t count)
+{
+    submission s = {session, 0};
+    uint32_t index;
+    dmi_role_take(&session->role);
+    dm_status status = DM_OK;
+    if (!dmi_registry_knows(function))
+        status = dmi_error(DM_ERR_NO_FUNCTION, "no remote function \"%s\" is registered: define it with "
+                           "DM_REMOTE", function && function->name ? function->name : "(null)");
+    if (status == DM_OK)
+        status = submit(&s, function, options, arguments, count, &index);
+    drop_puts(&s);
+    dm_ref ref = status == DM_OK ? dmi_task_ref(session, index) : failed(session, status);
+    if (session->ready_first != 0 && !session->listening &&
+        dmi_word_peek(&session->head->listener) == DMI_NOBODY)
+        dmi_arm(session, false, UINT32_MAX);
+    dmi_role_leave(&session->role);
+    return ref;
+}
+
+/* ---- get ---- */
+
+static dm_status read_value(dmi_session *session, uint32_t index, dmi_found *found, dm_into into,
+                            void *out)
+{
+    dmi_subject subject = {NULL, 0};
+    dmi_task *task = dmi_task_at(session, index);
+    if (into == DM_INTO_REF && found->item.kind == DM_REF) {
+        if (task->state == DMI_TASK_SENT)
+            dmi_lane_reap(session, &session->lanes[task->lane]); /* what it contains is known then */
+        if (task->contains == 0)
+            return dmi_error(DM_ERR_BADREF, "the task returned a ref that names nothing");
+        dmi_task_hold(session, task->contains - 1);
+        *(dm_ref *)out = dmi_task_ref(session, task->contains - 1);
+        return DM_OK;
+    }
+    if (into == DM_INTO_REF || into == DM_INTO_CONST_STRING)
+        return dmi_wrong_type(&found->item, into, &subject);
+    DM_TRY(dmi_item_into(&found->item, into, out, &subject));
+    if (into == DM_INTO_VIEW) {
+        ((dm_view *)out)->pin = dmi_task_ref(session, index).id;
+        dmi_task_pin(session, index);
+        task->views++;
+    }
+    return DM_OK;
+}
+
+/* Its value if it is there; DM_ERR_TIMEOUT if not. */
+static dm_status get_now(dmi_session *session, uint32_t index, dm_into into, void *out)
+{
+    dmi_found found;
+    switch (dmi_find(dmi_record_at(session, index), &found)) {
+    case DMI_THERE:
+        return read_value(session, index, &found, into, out);
+    case DMI_BROKEN:
+        return dmi_error(found.status, "%s", found.text);
+    case DMI_NONSENSE:
+        return dmi_error(DM_ERR_WORKER_CORRUPT, "%s: its result cannot be read",
+                         dmi_task_name(session, index));
+    case DMI_MISSING:
+        break;
+    }
+    return DM_ERR_TIMEOUT;
+}
+
+static bool is_missing(dmi_session *session, uint32_t index)
+{
+    return !dmi_is_published(dmi_record_at(session, index));
+}
+
+dm_status dmi_driver_get(dmi_session *session, dm_ref ref, dm_into into, void *out, int64_t timeout_ms)
+{
+    uint32_t index;
+    dmi_role_take(&session->role);
+    dm_status status = dmi_task_of(session, ref, &index);
+    if (status == DM_OK && is_missing(session, index)) {
+        int64_t until = timeout_ms < 0 ? INT64_MAX : dmi_now_ms() + timeout_ms;
+        dmi_task_pin(session, index); /* another thread may release it meanwhile */
+        dmi_turn(session);
+        while (is_missing(session, index) && dmi_now_ms() < until)
+            dmi_driver_rest(session, index, until);
+        dmi_driver_rested(session);
+        if (is_missing(session, index))
+            status = dmi_error(DM_ERR_TIMEOUT, "dm_get: %s is not done after %lld ms",
+                               dmi_task_name(session, index), (long long)timeout_ms);
+        else
+            status = get_now(session, index, into, out);
+        dmi_task_unpin(session, index);
+    } else if (status == DM_OK) {
+        status = get_now(session, index, into, out);
+    }
+    dmi_role_leave(&session->role);
+    return status;
+}
+
+void dmi_driver_view_release(dmi_session *session, dm_view *view)
+{
+    uint32_t index = (uint32_t)view->pin;
+    dmi_role_take(&session->role);
+    if (((view->pin >> 32) & 0xff) == session->tag && index < session->task_high) {
+        dmi_task *task = dmi_task_at(session, index);
+        if (task->generation == view->pin >> 40 && task->views > 0) {
+            task->views--;
+            dmi_task_unpin(session, index);
+        }
+    }
+    dmi_role_leave(&session->role);
+}
+
+/* ---- wait ---- */
+
+static dm_status count_ready(dmi_session *session, const dm_ref *refs, size_t n, bool *ready,
+                             size_t *count)
+{
+    uint32_t index;
+    *count = 0;
+    for (size_t i = 0; i < n; i++) {
+        DM_TRY(dmi_task_of(session, refs[i], &index));
+        bool is = !is_missing(session, index);
+        *count += is;
+        if (ready)
+            ready[i] = is;
+    }
+    return DM_OK;
+}
+
+dm_status dmi_driver_wait(dmi_session *session, const dm_ref *refs, size_t n, size_t k,
+                          int64_t timeout_ms, bool *ready)
+{
+    int64_t until = timeout_ms < 0 ? INT64_MAX : dmi_now_ms() + timeout_ms;
+    size_t count;
+    dmi_role_take(&session->role);
+    dm_status status = count_ready(session, refs, n, ready, &count);
+    while (status == DM_OK && count < k) {
+        if (dmi_now_ms() >= until) {
+            status = dmi_error(DM_ERR_TIMEOUT, "dm_wait: %zu of %zu are ready after %lld ms, not %zu",
+                               count, n, (long long)timeout_ms, k);
+            break;
+        }
+        dmi_driver_rest(session, UINT32_MAX, until);
+        status = count_ready(session, refs, n, ready, &count);
+    }
+    dmi_driver_rested(session);
+    dmi_role_leave(&session->role);
+    return status;
+}
+
+/* ---- holds ---- */
+
+dm_status dmi_driver_retain(dmi_session *session, dm_ref ref)
+{
+    uint32_t index;
+    dmi_role_take(&session->role);
+    dm_status status = dmi_task_of(session, ref, &index);
+    if (status == DM_OK)
+        dmi_task_hold(session, index);
+    dmi_role_leave(&session->role);
+    return status;
+}
+
+dm_status dmi_driver_release(dmi_session *session, dm_ref ref)
+{
+    uint32_t index;
+    dmi_role_take(&session->role);
+    dm_status status = dmi_task_of(session, ref, &index);
+    if (status == DM_OK) {
+        dmi_task *task = dmi_task_at(session, index);
+        if (task->state == DMI_TASK_SENT && !is_missing(session, index))
+            dmi_lane_reap(session, &session->lanes[task->lane]);
+        dmi_task_drop(session, index);
+        if (session->loose != 0 && !session->listening &&
+            dmi_word_peek(&session->head->listener) == DMI_NOBODY)
+            dmi_arm(session, false, UINT32_MAX);
+    }
+    dmi_role_leave(&session->role);
+    return status;
+}
+
+/* ---- objects being made ---- */
+
+dm_status dmi_driver_create(dmi_session *session, dm_dtype dtype, int ndim, const size_t *shape,
+                            dm_buffer *out)
+{
+    size_t bytes;
+    if (!dmi_array_bytes(dtype, ndim, shape, &bytes))
+        return dmi_error(DM_ERR_INVALID, "dm_create: no array of dtype %d and %d such dimensions",
+                         (int)dtype, ndim);
+    uint32_t index;
+    dmi_role_take(&session->role);
+    uint64_t offset = room(session, sizeof(dmi_object) + bytes);
+    dm_status status = offset ? DM_OK : dmi_store_full(session, bytes);
+    if (status == DM_OK && !dmi_task_new(session, &index)) {
+        dmi_heap_free(session->heap, offset);
+        status = DM_ERR_NOMEM;
+    }
+    if (status == DM_OK) {
+        char *at = session->seats[0].memory.rw + offset;
+        dmi_object_begin(at, dtype, ndim, shape, bytes);
+        dmi_task_is_object(session, index, 0, offset, sizeof(dmi_object) + bytes);
+        dmi_task_at(session, index)->flags |= DMI_TASK_UNSEALED;
+        *out = (dm_buffer){.data = at + sizeof(dmi_object),
+                           .bytes = bytes,
+                           .dtype = dtype,
+                           .ndim = ndim,
+                           .object = dmi_task_ref(session, index).id};
+        if (ndim)
+            memcpy(out->shape, shape, (size_t)ndim * sizeof *shape);
+    }
+    dmi_role_leave(&session->role);
+    return status;
+}
+
+static dm_status buffer_of(dmi_session *session, const dm_buffer *buffer, uint32_t *index)
+{
+    if (dmi_task_of(session, (dm_ref){buffer->object}, index) != DM_OK ||
+        !(dmi_task_at(session, *index)->flags & DMI_TASK_UNSEALED))
+        return dmi_error(DM_ERR_INVALID, "this buffer was not made by dm_create, or is spent");
+    return DM_OK;
+}
+
+dm_ref dmi_driver_seal(dmi_session *session, dm_buffer *buffer)
+{
+    uint32_t index;
+    dmi_role_take(&session->role);
+    dm_status status = buffer_of(session, buffer, &index);
+    dm_ref ref = {buffer->object};
+    if (status == DM_OK)
+        dmi_task_at(session, index)->flags &= (uint8_t)~DMI_TASK_UNSEALED;
+    else
+        ref = failed(session, status);
+    dmi_role_leave(&session->role);
+    *buffer = (dm_buffer){0};
+    return ref;
+}
+
+void dmi_driver_abandon(dmi_session *session, dm_buffer *buffer)
+{
+    uint32_t index;
+    dmi_role_take(&session->role);
+    if (buffer->object != 0 && buffer_of(session, buffer, &index) == DM_OK)
+        dmi_task_drop(session, index);
+    dmi_role_leave(&session->role);
+    *buffer = (dm_buffer){0};
+}

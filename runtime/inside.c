@@ -1,0 +1,638 @@
+/*
+ * inside.c - what a task may do: submit, put, get, wait, hold. The worker's side of runtime/requests.c.
+ *
+ * A task's refs are *holdings* of its worker. What the driver must know of has a cell: a number that
+ * this worker chooses and the driver translates. Messages are posted in order, so a submission arrives
+ * before the release of what it names. What a task was given it need not release: it is dropped at its
+ * end, unless it was retained.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "runtime/lane.h"
+#include "runtime/policy.h"
+#include "runtime/put.h"
+#include "runtime/registry.h"
+#include "runtime/room.h"
+#include "runtime/worker.h"
+
+/* ---- holdings ---- */
+
+/* 128 and up: tags of workers, so that a driver's ref is foreign here and the other way round. */
+static uint64_t tag_of(const dmi_worker *worker)
+{
+    return 128 | (worker->lane & 127);
+}
+
+static dm_ref ref_of(const dmi_worker *worker, uint32_t index)
+{
+    return (dm_ref){(uint64_t)worker->holdings[index].generation << 40 | tag_of(worker) << 32 | index};
+}
+
+static dmi_holding *new_holding(dmi_worker *worker, dmi_hold kind, dm_ref *ref)
+{
+    uint32_t index = worker->holding_free;
+    if (index != 0) {
+        worker->holding_free = worker->holdings[--index].next;
+    } else {
+        if (worker->holding_high == worker->holding_room) {
+            uint32_t room = worker->holding_room ? 2 * worker->holding_room : 64;
+            dmi_holding *grown = realloc(worker->holdings, room * sizeof *grown);
+            if (grown == NULL) {
+                *ref = DM_NO_REF;
+                dmi_error(DM_ERR_NOMEM, "no memory for a ref");
+                return NULL;
+            }
+            memset(grown + worker->holding_room, 0, (room - worker->holding_room) * sizeof *grown);
+            worker->holdings = grown;
+            worker->holding_room = room;
+        }
+        index = worker->holding_high++;
+    }
+    dmi_holding *holding = &worker->holdings[index];
+    *holding = (dmi_holding){.kind = (uint8_t)kind,
+                             .owned = 1,
+                             .generation = holding->generation,
+                             .holds = 1,
+                             .depth = worker->depth};
+    worker->owned_holdings++;
+    *ref = ref_of(worker, index);
+    return holding;
+}
+
+static dm_status holding_of(dmi_worker *worker, dm_ref ref, dmi_holding **holding)
+{
+    uint32_t index = (uint32_t)ref.id;
+    if (((ref.id >> 32) & 0xff) != tag_of(worker) || index >= worker->holding_high)
+        return dmi_error(DM_ERR_BADREF, "%#llx is not a ref of this task's worker",
+                         (unsigned long long)ref.id);
+    *holding = &worker->holdings[index];
+    if ((*holding)->generation != (uint16_t)(ref.id >> 40) || (*holding)->kind == DMI_HOLD_NONE ||
+        ((*holding)->holds == 0 && (*holding)->kind != DMI_HOLD_RECORD))
+        return dmi_error(DM_ERR_STALE, "ref %#llx has been released", (unsigned long long)ref.id);
+    return DM_OK;
+}
+
+/* ---- cells ---- */
+
+static bool new_cell(dmi_worker *worker, uint32_t *cell, uint16_t *seq)
+{
+    if (worker->free_cell_count > 0) {
+        *cell = worker->free_cells[--worker->free_cell_count];
+    } else {
+        if (worker->cell_high == DMI_CELLS)
+            return false;
+        if (worker->cell_high == worker->cell_room) {
+            uint32_t room = worker->cell_room ? 2 * worker->cell_room : 64;
+            uint32_t *cells = realloc(worker->free_cells, room * sizeof *cells);
+            if (cells)
+                worker->free_cells = cells;
+            uint16_t *seqs = realloc(worker->cell_seqs, room * sizeof *seqs);
+            if (seqs)
+                worker->cell_seqs = seqs;
+            if (!cells || !seqs)
+                return false;
+            memset(seqs + worker->cell_room, 0, (room - worker->cell_room) * sizeof *seqs);
+            worker->cell_room = room;
+        }
+        *cell = worker->cell_high++;
+    }
+    *seq = ++worker->cell_seqs[*cell];
+    return true;
+}
+
+/* Remember it for dmi_inside_say_dropped. Without memory it stays held until the worker ends. */
+static void drop_later(dmi_worker *worker, uint32_t cell)
+{
+    if (worker->dropped_count == worker->dropped_room) {
+        uint32_t room = worker->dropped_room ? 2 * worker->dropped_room : 64;
+        uint32_t *grown = realloc(worker->dropped_cells, room * sizeof *grown);
+        if (grown == NULL)
+            return;
+        worker->dropped_cells = grown;
+        worker->dropped_room = room;
+    }
+    worker->dropped_cells[worker->dropped_count++] = cell;
+}
+
+static void drop_cell(dmi_worker *worker, uint32_t cell)
+{
+    if (worker->ending) {
+        drop_later(worker, cell);
+        return;
+    }
+    dmi_worker_post(worker, &(dmi_message){.kind = DMI_MSG_DROP, .cell = cell});
+    worker->free_cells[worker->free_cell_count++] = cell;
+}
+
+void dmi_inside_say_dropped(dmi_worker *worker)
+{
+    for (uint32_t i = 0; i < worker->dropped_count; i++)
+        drop_cell(worker, worker->dropped_cells[i]);
+    worker->dropped_count = 0;
+}
+
+/* Post a message that gives a cell its meaning, and turn the holding into that cell. */
+static dm_status post_with_cell(dmi_worker *worker, dmi_holding *holding, dmi_message *message)
+{
+    uint32_t cell;
+    uint16_t seq;
+    if (!new_cell(worker, &cell, &seq))
+        return dmi_error(DM_ERR_NOMEM, "a worker holds too many refs: release some");
+    message->cell = cell;
+    message->seq = seq;
+    dmi_worker_post(worker, message);
+    holding->kind = DMI_HOLD_CELL;
+    holding->cell = cell;
+    holding->seq = seq;
+    return DM_OK;
+}
+
+static dm_status post_word(dmi_worker *worker, dmi_holding *holding, dmi_message_kind kind, uint64_t word)
+{
+    dmi_message message = {.kind = (uint8_t)kind};
+    memcpy(message.args, &word, 8);
+    return post_with_cell(worker, holding, &message);
+}
+
+static void let_go(dmi_worker *worker, dmi_holding *holding)
+{
+    if (holding->kind == DMI_HOLD_OBJECT || holding->kind == DMI_HOLD_BUFFER)
+        dmi_worker_free(worker, holding->offset);
+    else if (holding->kind == DMI_HOLD_CELL)
+        drop_cell(worker, holding->cell);
+    else if (holding->kind == DMI_HOLD_FAILED)
+        free(holding->text);
+    holding->kind = DMI_HOLD_NONE;
+    holding->generation++;
+    holding->next = worker->holding_free;
+    worker->holding_free = (uint32_t)(holding - worker->holdings) + 1;
+}
+
+static void disown(dmi_worker *worker, dmi_holding *holding)
+{
+    worker->owned_holdings -= holding->owned;
+    holding->owned = 0;
+}
+
+void dmi_inside_end_task(dmi_worker *worker, uint32_t depth)
+{
+    worker->ending = true;
+    for (uint32_t i = 0; i < worker->holding_high; i++) {
+        dmi_holding *holding = &worker->holdings[i];
+        if (holding->kind == DMI_HOLD_NONE || holding->depth != depth)
+            continue;
+        holding->holds -= holding->owned + holding->kept;
+        worker->owned_holdings -= holding->kept;
+        holding->kept = 0;
+        disown(worker, holding);
+        holding->views = 0;
+        holding->depth = 0; /* what was retained belongs to no task */
+        if (holding->holds == 0)
+            let_go(worker, holding);
+    }
+    worker->ending = false;
+}
+
+static dm_ref failed(dmi_worker *worker, dm_status status)
+{
+    dm_ref ref;
+    char *text = strdup(dm_last_error());
+    dmi_holding *holding = new_holding(worker, DMI_HOLD_FAILED, &ref);
+    if (holding == NULL) {
+        free(text);
+        return ref;
+    }
+    holding->status = (uint16_t)status;
+    holding->text = text;
+    return ref;
+}
+
+/* ---- refs on their way ---- */
+
+dm_ref dmi_inside_ref_of_record(dmi_worker *worker, uint32_t record)
+{
+    dm_ref ref;
+    dmi_holding *holding = new_holding(worker, DMI_HOLD_RECORD, &ref);
+    if (holding)
+        holding->record = record;
+    return ref;
+}
+
+dm_status dmi_inside_travel(dmi_worker *worker, dm_ref ref, uint64_t *refword)
+{
+    dmi_holding *holding;
+    DM_TRY(holding_of(worker, ref, &holding));
+    if (holding->kind == DMI_HOLD_FAILED)
+        return dmi_error((dm_status)holding->status, "%s", holding->text ? holding->text : "");
+    if (holding->kind == DMI_HOLD_BUFFER)
+        return dmi_error(DM_ERR_INVALID, "a buffer must be sealed before it is passed on");
+    if (holding->kind == DMI_HOLD_OBJECT)
+        DM_TRY(post_word(worker, holding, DMI_MSG_ADOPT, holding->offset));
+    if (holding->kind == DMI_HOLD_RECORD)
+        *refword = dmi_refword(DMI_REF_RECORD, 0, 0, holding->record);
+    else
+        *refword = dmi_refword(DMI_REF_CELL, worker->lane, holding->seq, holding->cell);
+    return DM_OK;
+}
+
+dm_status dmi_inside_retain(dmi_worker *worker, dm_ref ref)
+{
+    dmi_holding *holding;
+    DM_TRY(holding_of(worker, ref, &holding));
+    if (holding->kind == DMI_HOLD_RECORD)
+        DM_TRY(post_word(worker, holding, DMI_MSG_HOLD,
+                         dmi_refword(DMI_REF_RECORD, 0, 0, holding->record)));
+    holding->holds++;
+    return DM_OK;
+}
+
+dm_status dmi_inside_keep(dmi_worker *worker, dm_ref ref)
+{
+    dmi_holding *holding;
+    DM_TRY(holding_of(worker, ref, &holding));
+    if (holding->kept)
+        return DM_OK;
+    holding->kept = 1;
+    holding->holds++;
+    worker->owned_holdings++;
+    return DM_OK;
+}
+
+static void let_go_if_unused(dmi_worker *worker, dmi_holding *holding)
+{
+    if (holding->holds == 0 && holding->views == 0)
+        let_go(worker, holding);
+}
+
+dm_status dmi_inside_release(dmi_worker *worker, dm_ref ref)
+{
+    dmi_holding *holding;
+    DM_TRY(holding_of(worker, ref, &holding));
+    if (holding->holds == 1u + holding->kept)
+        disown(worker, holding);
+    if (holding->holds == holding->kept)
+        return dmi_error(DM_ERR_STALE, "ref %#llx has been released", (unsigned long long)ref.id);
+    holding->holds--;
+    let_go_if_unused(worker, holding);
+    return DM_OK;
+}
+
+/* ---- making objects ---- */
+
+dm_status dmi_inside_object(dmi_worker *worker, const dm_value *value, uint64_t *offset)
+{
+    *offset = dmi_worker_room(worker, dmi_object_room(value));
+    if (*offset == 0)
+        return DM_ERR_STORE_FULL;
+    dmi_object_write(worker->own.rw + *offset, value);
+    return DM_OK;
+}
+
+dm_ref dmi_inside_put(dmi_worker *worker, dm_value value)
+{
+    uint64_t offset;
+    if (value.kind == DM_REF)
+        return failed(worker, dmi_error(DM_ERR_INVALID, "dm_put of a ref: pass the ref itself"));
+    dm_status status = dmi_value_check(&value);
+    if (status == DM_OK)
+        status = dmi_inside_object(worker, &value, &offset);
+    if (status != DM_OK)
+        return failed(worker, status);
+    dm_ref ref;
+    dmi_holding *holding = new_holding(worker, DMI_HOLD_OBJECT, &ref);
+    if (holding)
+        holding->offset = offset;
+    else
+        dmi_worker_free(worker, offset);
+    return ref;
+}
+
+dm_status dmi_inside_create(dmi_worker *worker, dm_dtype dtype, int ndim, const size_t *shape,
+                            dm_buffer *out)
+{
+    size_t bytes;
+    dm_ref ref;
+    if (!dmi_array_bytes(dtype, ndim, shape, &bytes))
+        return dmi_error(DM_ERR_INVALID, "dm_create: no array of dtype %d and %d such dimensions",
+                         (int)dtype, ndim);
+    uint64_t offset = dmi_worker_room(worker, sizeof(dmi_object) + bytes);
+    if (offset == 0)
+        return DM_ERR_STORE_FULL;
+    dmi_holding *holding = new_holding(worker, DMI_HOLD_BUFFER, &ref);
+    if (holding == NULL) {
+        dmi_worker_free(worker, offset);
+        return DM_ERR_NOMEM;
+    }
+    holding->offset = offset;
+    char *room = worker->own.rw + offset;
+    dmi_object_begin(room, dtype, ndim, shape, bytes);
+    *out = (dm_buffer){.data = room + sizeof(dmi_object),
+                       .bytes = bytes,
+                       .dtype = dtype,
+                       .ndim = ndim,
+                       .object = ref.id};
+    if (ndim)
+        memcpy(out->shape, shape, (size_t)ndim * sizeof *shape);
+    return DM_OK;
+}
+
+static dm_status buffer_of(dmi_worker *worker, const dm_buffer *buffer, dmi_holding **holding)
+{
+    dm_status status = holding_of(worker, (dm_ref){buffer->object}, holding);
+    if (status != DM_OK || (*holding)->kind != DMI_HOLD_BUFFER)
+        return dmi_error(DM_ERR_INVALID, "this buffer was not made by dm_create, or is spent");
+    return DM_OK;
+}
+
+dm_ref dmi_inside_seal(dmi_worker *worker, dm_buffer *buffer)
+{
+    dmi_holding *holding;
+    dm_ref ref = {buffer->object};
+    dm_status status = buffer_of(worker, buffer, &holding);
+    if (status != DM_OK)
+        return failed(worker, status);
+    holding->kind = DMI_HOLD_OBJECT;
+    *buffer = (dm_buffer){0};
+    return ref;
+}
+
+dm_status dmi_inside_take_buffer(dmi_worker *worker, dm_buffer *buffer, uint64_t *offset)
+{
+    dmi_holding *holding;
+    DM_TRY(buffer_of(worker, buffer, &holding));
+    *offset = holding->offset;
+    holding->kind = DMI_HOLD_RECORD; /* nothing to free */
+    disown(worker, holding);
+    let_go(worker, holding);
+    *buffer = (dm_buffer){0};
+    return DM_OK;
+}
+
+void dmi_inside_abandon(dmi_worker *worker, dm_buffer *buffer)
+{
+    dmi_holding *holding;
+    if (buffer->object != 0 && buffer_of(worker, buffer, &holding) == DM_OK) {
+        disown(worker, holding);
+        let_go(worker, holding);
+    }
+    *buffer = (dm_buffer){0};
+}
+
+/* ---- submitting ---- */
+
+static dm_status travel(void *context, dm_ref ref, uint64_t *refword)
+{
+    return dmi_inside_travel(context, ref, refword);
+}
+
+static dm_status object_argument(void *context, const dm_value *value, uint64_t *refword)
+{
+    /* Owned by the running task: dropped at its end, after the submission that names it. */
+    return dmi_inside_travel(context, dmi_inside_put(context, *value), refword);
+}
+
+static dm_status post_submission(dmi_worker *worker, dmi_message *message, const dmi_packed *packed,
+                                 dm_ref *ref)
+{
+    uint64_t offset = 0;
+    if (packed->count <= sizeof message->args) {
+        memcpy(message->args, packed->bytes, packed->count);
+    } else {
+        offset = dmi_worker_room(worker, packed->count);
+        if (offset == 0)
+            return DM_ERR_STORE_FULL;
+        dmi_shared_copy(worker->own.rw + offset, packed->bytes, packed->count);
+        dmi_blob blob = {offset, worker->segment, (uint32_t)packed->count};
+        memcpy(message->args, &blob, sizeof blob);
+        message->blob = 1;
+    }
+    dmi_holding *holding = new_holding(worker, DMI_HOLD_RECORD, ref);
+    dm_status status = holding ? post_with_cell(worker, holding, message) : DM_ERR_NOMEM;
+    if (status != DM_OK && offset != 0)
+        dmi_worker_free(worker, offset);
+    return status;
+}
+
+static int32_t clamp_limit(const dm_task_options *options)
+{
+    int64_t limit = options ? options->limit_ms : 0;
+    return limit < 0 ? -1 : limit > INT32_MAX ? INT32_MAX : (int32_t)limit;
+}
+
+dm_ref dmi_inside_submit(dmi_worker *worker, const dm_function *function,
+                         const dm_task_options *options, const dm_value *arguments, size_t count)
+{
+    dmi_packer packer = {worker, worker->inline_bytes, travel, object_argument};
+    dmi_packed packed;
+    dm_ref ref;
+    if (!dmi_registry_knows(function))
+        return failed(worker, dmi_error(DM_ERR_NO_FUNCTION, "no remote function \"%s\" is registered",
+                                        function ? function->name : "(null)"));
+    dm_status status = dmi_pack(&packer, arguments, count, &packed);
+    if (status == DM_OK) {
+        int retries = options ? options->retries : 0;
+        dmi_message message = {.kind = DMI_MSG_SUBMIT,
+                               .function = (uint16_t)function->id,
+                               .arg_count = (uint32_t)count,
+                               .retries = (int8_t)(retries > 127 ? 127 : retries < 0 ? -1 : retries),
+                               .limit_ms = clamp_limit(options)};
+        status = post_submission(worker, &message, &packed, &ref);
+    }
+    dmi_packed_free(&packed);
+    if (status != DM_OK)
+        return failed(worker, status);
+    dmi_worker_ring(worker);
+    return ref;
+}
+
+/* ---- getting ---- */
+
+/* The record that a cell names, once the driver has said so. */
+static const dmi_record *record_of(dmi_worker *worker, const dmi_holding *holding)
+{
+    if (holding->kind == DMI_HOLD_RECORD)
+        return &worker->records[holding->record];
+    uint64_t word = dmi_word_load(&worker->down->cells[holding->cell]);
+    if (word >> 32 != holding->seq)
+        return NULL;
+    return &worker->records[(uint32_t)word - 1];
+}
+
+static bool is_ready(dmi_worker *worker, const dmi_holding *holding)
+{
+    if (holding->kind != DMI_HOLD_CELL && holding->kind != DMI_HOLD_RECORD)
+        return true;
+    const dmi_record *record = record_of(worker, holding);
+    return record && dmi_is_published(record);
+}
+
+typedef struct wait_for {
+    uint32_t holding; /* index: the table may move */
+} wait_for;
+
+static bool got_it(dmi_worker *worker, void *context)
+{
+    const wait_for *wait = context;
+    return is_ready(worker, &worker->holdings[wait->holding]) ||
+           (uint32_t)(dmi_word_load(&worker->down->run_now) >> 32) != worker->run_seen;
+}
+
+static bool was_heard(dmi_worker *worker, void *posted)
+{
+    return dmi_word_load(&worker->down->up_head) >= *(uint64_t *)posted;
+}
+
+static void say_blocked(dmi_worker *worker, uint32_t index)
+{
+    const dmi_holding *holding = &worker->holdings[index];
+    dmi_message message = {.kind = DMI_MSG_BLOCKED};
+    dmi_worker_unclaim(worker);
+    uint64_t word = dmi_refword(DMI_REF_CELL, worker->lane, holding->seq, holding->cell);
+    memcpy(message.args, &word, 8);
+    dmi_worker_post(worker, &message);
+    dmi_worker_ring(worker);
+}
+
+/* No more tasks are handed to us once the driver has heard this; one handed before must still run. */
+static void say_unblocked(dmi_worker *worker)
+{
+    dmi_worker_post(worker, &(dmi_message){.kind = DMI_MSG_UNBLOCKED});
+    uint64_t posted = worker->posted;
+    dmi_worker_ring(worker);
+    while (!was_heard(worker, &posted))
+        dmi_worker_sleep(worker, was_heard, &posted, 10);
+    dmi_worker_run_handed(worker);
+}
+
+static bool spin_until_ready(dmi_worker *worker, uint32_t index)
+{
+    enum { TURNS = 2000 };
+    for (int i = 0; i < TURNS && worker->cpus > 1; i++) {
+        if (is_ready(worker, &worker->holdings[index]))
+            return true;
+        dmi_relax();
+    }
+    return is_ready(worker, &worker->holdings[index]);
+}
+
+/* Wait for a holding, running what it needs meanwhile. False: the time has passed. */
+static bool await(dmi_worker *worker, uint32_t index, int64_t timeout_ms)
+{
+    if (spin_until_ready(worker, index) || timeout_ms == 0)
+        return is_ready(worker, &worker->holdings[index]);
+    enum { NAP_MS = 20 };
+    int64_t until = timeout_ms < 0 ? INT64_MAX : dmi_now_ms() + timeout_ms;
+    wait_for wait = {index};
+    say_blocked(worker, index);
+    while (!is_ready(worker, &worker->holdings[index])) {
+        int64_t left = until - dmi_now_ms();
+        if (left <= 0)
+            break;
+        if (dmi_worker_run_handed(worker))
+            say_blocked(worker, index);
+        else
+            dmi_worker_sleep(worker, got_it, &wait, left < NAP_MS ? (int)left : NAP_MS);
+    }
+    say_unblocked(worker);
+    return is_ready(worker, &worker->holdings[index]);
+}
+
+static bool find_value(dmi_worker *worker, const dmi_holding *holding, dmi_found *found)
+{
+    if (holding->kind == DMI_HOLD_OBJECT)
+        return dmi_find_object(worker->segment, holding->offset, found);
+    const dmi_record *record = record_of(worker, holding);
+    dmi_state state = record ? dmi_find(record, found) : DMI_NONSENSE;
+    return state == DMI_THERE || state == DMI_BROKEN;
+}
+
+static dm_status get_ref(dmi_worker *worker, uint64_t refword, dm_ref *out)
+{
+    dmi_holding *inner = new_holding(worker, DMI_HOLD_RECORD, out);
+    return inner ? post_word(worker, inner, DMI_MSG_HOLD, refword) : DM_ERR_NOMEM;
+}
+
+static dm_status get_now(dmi_worker *worker, dm_ref ref, dm_into into, void *out)
+{
+    dmi_holding *holding = &worker->holdings[(uint32_t)ref.id];
+    dmi_found found = {0};
+    if (!find_value(worker, holding, &found))
+        return dmi_error(DM_ERR_WORKER_CORRUPT, "dm_get: the value cannot be read");
+    if (found.text)
+        return dmi_error(found.status, "%s", found.text);
+    dmi_subject subject = {NULL, 0};
+    if (into == DM_INTO_REF && found.item.kind == DM_REF)
+        return get_ref(worker, found.item.ref, out);
+    if (into == DM_INTO_REF || into == DM_INTO_CONST_STRING)
+        return dmi_wrong_type(&found.item, into, &subject);
+    DM_TRY(dmi_item_into(&found.item, into, out, &subject));
+    if (into == DM_INTO_VIEW && holding->kind != DMI_HOLD_RECORD) {
+        ((dm_view *)out)->pin = ref.id;
+        holding->views++;
+    }
+    return DM_OK;
+}
+
+dm_status dmi_inside_get(dmi_worker *worker, dm_ref ref, dm_into into, void *out, int64_t timeout_ms)
+{
+    dmi_holding *holding;
+    DM_TRY(holding_of(worker, ref, &holding));
+    if (holding->kind == DMI_HOLD_FAILED)
+        return dmi_error((dm_status)holding->status, "%s", holding->text ? holding->text : "");
+    if (holding->kind == DMI_HOLD_BUFFER)
+        return dmi_error(DM_ERR_INVALID, "dm_get of a buffer that is not sealed");
+    if (!await(worker, (uint32_t)ref.id, timeout_ms))
+        return dmi_error(DM_ERR_TIMEOUT, "dm_get: not ready after %lld ms", (long long)timeout_ms);
+    return get_now(worker, ref, into, out);
+}
+
+void dmi_inside_view_release(dmi_worker *worker, dm_view *view)
+{
+    uint32_t index = (uint32_t)view->pin;
+    if (view->pin == 0 || index >= worker->holding_high)
+        return;
+    dmi_holding *holding = &worker->holdings[index];
+    if (holding->generation != (uint16_t)(view->pin >> 40) || holding->views == 0)
+        return;
+    holding->views--;
+    let_go_if_unused(worker, holding);
+}
+
+/* ---- waiting ---- */
+
+static size_t count_ready(dmi_worker *worker, const dm_ref *refs, size_t n, bool *ready, size_t *missing)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < n; i++) {
+        bool is = is_ready(worker, &worker->holdings[(uint32_t)refs[i].id]);
+        count += is;
+        if (!is)
+            *missing = i;
+        if (ready)
+            ready[i] = is;
+    }
+    return count;
+}
+
+dm_status dmi_inside_wait(dmi_worker *worker, const dm_ref *refs, size_t n, size_t k,
+                          int64_t timeout_ms, bool *ready)
+{
+    enum { LOOK_MS = 1 };
+    dmi_holding *holding;
+    size_t missing = 0;
+    for (size_t i = 0; i < n; i++)
+        DM_TRY(holding_of(worker, refs[i], &holding));
+    int64_t until = timeout_ms < 0 ? INT64_MAX : dmi_now_ms() + timeout_ms;
+    while (count_ready(worker, refs, n, ready, &missing) < k) {
+        int64_t left = until - dmi_now_ms();
+        if (left <= 0)
+            return dmi_error(DM_ERR_TIMEOUT, "dm_wait: fewer than %zu of %zu after %lld ms", k, n,
+                             (long long)timeout_ms);
+        /* Any of them may be next: wait for one a moment, then look at all. */
+        int64_t look = k == n ? left : LOOK_MS;
+        await(worker, (uint32_t)refs[missing].id, look < left ? look : left);
+    }
+    return DM_OK;
+}

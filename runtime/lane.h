@@ -1,0 +1,107 @@
+/*
+ * lane.h - the driver's end of a lane: pushing tasks, taking them back, slots, telling of frees.
+ *
+ * The other end is runtime/worker.c. All functions: under the role.
+ */
+#ifndef DMI_LANE_H
+#define DMI_LANE_H
+
+#include <unistd.h>
+
+#include "runtime/session.h"
+
+/* Ring an eventfd. */
+static inline void dmi_ring_bell(int bell)
+{
+    uint64_t one = 1;
+    ssize_t written = write(bell, &one, sizeof one);
+    (void)written; /* EAGAIN: it is ringing already */
+}
+
+static inline dmi_lane *dmi_lane_of_seat(dmi_session *session, uint32_t segment)
+{
+    return &session->lanes[session->seats[segment].lane];
+}
+
+static inline const dmi_slot *dmi_lane_slot(dmi_session *session, uint32_t segment, uint64_t slot)
+{
+    return (const dmi_slot *)(session->seats[segment].memory.ro + sizeof(dmi_up)) + slot;
+}
+
+/* Wake a lane's worker if it sleeps. After a store that it should see. */
+static inline void dmi_lane_wake(dmi_lane *lane)
+{
+    dmi_fence();
+    if (dmi_word_load(&lane->up->asleep))
+        dmi_ring_bell(lane->child.bell);
+}
+
+/* How many entries the worker has not finished, as far as a fresh look tells. */
+static inline uint64_t dmi_lane_backlog(const dmi_lane *lane)
+{
+    return lane->pushed - dmi_word_load(&lane->up->done);
+}
+
+static inline bool dmi_lane_has_room(const dmi_lane *lane)
+{
+    return lane->pushed - lane->reaped < DMI_RING;
+}
+
+/* Make pushed entries visible, and wake the worker if it sleeps. */
+static inline void dmi_lane_publish(dmi_session *session, dmi_lane *lane)
+{
+    dmi_word_publish(&lane->down->tail, lane->pushed);
+    lane->published = lane->pushed;
+    if (lane->held && session->ready_count == 0) {
+        lane->held = false;
+        dmi_word_publish(&lane->down->held_back, 0);
+    }
+    dmi_lane_wake(lane);
+}
+
+/* Place a task on a lane that has room: a slot, `where`, a ring entry. Published with others, or at
+ * once if the worker has nothing to do. False: no memory for a slot. */
+bool dmi_lane_push(dmi_session *session, dmi_lane *lane, uint32_t index);
+
+/* Hand a task to the lane's blocked worker, outside the ring. */
+bool dmi_lane_run_now(dmi_session *session, dmi_lane *lane, uint32_t index);
+
+/* Take back entries that the worker has not started: those after the first `keep` unfinished ones.
+ * They enter again. Returns how many. */
+size_t dmi_lane_take_back(dmi_session *session, dmi_lane *lane, uint64_t keep);
+
+/* Take completions and messages. True if there were any. A worker that wrote nonsense is condemned. */
+bool dmi_lane_reap(dmi_session *session, dmi_lane *lane);
+
+/* Kill a worker, for this reason. */
+void dmi_lane_condemn(dmi_lane *lane, dm_status why);
+
+/* A slot that nobody reads any more; the same with its value. */
+void dmi_lane_free_slot(dmi_session *session, uint32_t segment, uint32_t slot);
+void dmi_lane_free_slot_value(dmi_session *session, uint32_t segment, uint64_t slot);
+
+/* An object nobody can read any more goes back to its owner's heap, or with its segment. */
+void dmi_free_object(dmi_session *session, uint32_t segment, uint64_t offset);
+
+/* Say again what did not fit the free ring. */
+void dmi_lane_flush_frees(dmi_lane *lane);
+
+/* A segment lost a reader or its worker: give the memory back if nobody needs it. */
+void dmi_seat_give_back_if_dead(dmi_session *session, uint32_t segment);
+
+/* The same for all that had to wait. */
+void dmi_seats_bury(dmi_session *session);
+
+/* The record that a travelling ref names; false if it names none. */
+bool dmi_refword_record(dmi_session *session, uint64_t refword, uint32_t *index);
+
+/* One message of a worker. False: nonsense. (runtime/requests.c) */
+bool dmi_lane_heed(dmi_session *session, dmi_lane *lane, const dmi_message *message);
+
+/* Is this record a task that the lane's worker has and has published? */
+bool dmi_is_sent_here(dmi_session *session, const dmi_lane *lane, uint64_t index);
+
+/* Let go of everything the lane's worker holds. (runtime/requests.c) */
+void dmi_lane_drop_cells(dmi_session *session, dmi_lane *lane);
+
+#endif

@@ -1,0 +1,39 @@
+/*
+ * options.h - a session's settings, settled: dm_options, else DM_* variables, else defaults.
+ */
+#ifndef DMI_OPTIONS_H
+#define DMI_OPTIONS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "dm/dm.h"
+
+typedef struct dmi_settings {
+    dm_engine engine; /* never DM_ENGINE_DEFAULT */
+    int workers;
+    int cpus; /* that this process may use */
+    size_t store_bytes;
+    char spill_dir[4096];
+    int retries;           /* 0: none */
+    int64_t task_limit_ms; /* -1: no limit */
+    int64_t store_wait_ms;
+    size_t inline_bytes;
+    void (*log)(void *context, const char *line); /* never NULL */
+    void *log_context;
+} dmi_settings;
+
+/* Settle all settings. DM_ERR_OPTION with a sentence naming the option or variable, what it holds
+ * and what it may hold. `options` may be NULL. */
+dm_status dmi_settings_settle(dmi_settings *settings, const dm_options *options);
+
+/* "64M" -> 67108864. False if it is no size: digits, then nothing or one of K M G T, any case. */
+bool dmi_parse_size(const char *text, size_t *bytes);
+
+/* CPUs this process may use: affinity, and the cgroup's quota rounded up. At least 1. */
+int dmi_usable_cpus(void);
+
+/* Bytes of memory this process may use: of the machine or of its cgroup, whichever is less. */
+size_t dmi_usable_memory(void);
+
+#endif

@@ -1,0 +1,273 @@
+/*
+ * recover.c - lanes as their workers come and go: a fresh segment for a new worker, and what becomes of
+ * a dead worker's tasks, refs and memory.
+ *
+ * What was published is adopted; it is done, even if the worker died before it could say so. What was
+ * not published runs again, elsewhere. The task that was running when the worker died has used up one
+ * attempt; those behind it in the ring have not.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "runtime/dispatch.h"
+#include "runtime/lane.h"
+#include "runtime/room.h"
+#include "runtime/task.h"
+
+/* ---- opening ---- */
+
+static bool new_seat(dmi_session *session, uint32_t *segment)
+{
+    for (uint32_t i = 1; i < session->seat_high; i++)
+        if (!session->seats[i].used) {
+            *segment = i;
+            return true;
+        }
+    *segment = session->seat_high;
+    return session->seat_high < DMI_SEGMENTS && ++session->seat_high;
+}
+
+static void reset_lane(dmi_session *session, dmi_lane *lane, uint32_t segment)
+{
+    const dmi_segment *memory = &session->seats[segment].memory;
+    lane->segment = segment;
+    lane->up = (const dmi_up *)memory->ro;
+    lane->slots = (const dmi_slot *)(memory->ro + sizeof(dmi_up));
+    lane->free_slot_count = lane->slot_high = 0;
+    lane->unfreed_count = 0;
+    lane->taken = lane->pushed = lane->published = lane->reaped = 0;
+    lane->freed = 0;
+    lane->run_now = lane->run_count = 0;
+    lane->trims_asked = 0;
+    lane->trim_pending = lane->blocked = lane->held = false;
+    lane->condemned = DM_OK;
+    lane->watched_claim = 0;
+    dmi_down *down = lane->down;
+    dmi_word *const zeroed[] = {&down->tail,    &down->revoke,    &down->held_back, &down->closing,
+                                &down->run_now, &down->up_head,   &down->free_tail, &down->trim,
+                                &down->granted, &down->answers};
+    for (size_t i = 0; i < sizeof zeroed / sizeof *zeroed; i++)
+        dmi_word_prepare(zeroed[i], 0);
+    for (uint32_t i = 0; i < lane->cell_room; i++)
+        dmi_word_prepare(&down->cells[i], 0);
+    dmi_word_publish(&down->wake_at, DMI_NEVER);
+}
+
+dm_status dmi_lane_open(dmi_session *session, dmi_lane *lane)
+{
+    assert(lane->state == DMI_LANE_EMPTY);
+    uint32_t segment;
+    if (!new_seat(session, &segment))
+        return dmi_error(DM_ERR_NOMEM, "all 65536 segments of a session are in use");
+    dmi_seat *seat = &session->seats[segment];
+    bool one_mapping = session->settings.engine != DM_ENGINE_PROCESSES;
+    DM_TRY(dmi_segment_create(&seat->memory, session->segment_bytes, one_mapping));
+    if (!one_mapping && seat->memory.rw) {
+        /* The driver writes nothing in there, ever; it keeps the descriptor to punch what is dead. */
+        dmi_segment_unmap_rw(&seat->memory);
+    }
+    seat->generation++;
+    seat->lane = lane->index;
+    seat->live = 0;
+    seat->used = true;
+    seat->orphaned = false;
+    reset_lane(session, lane, segment);
+    dmi_word_publish(&session->segment_generations[segment], seat->generation);
+    dmi_room_first_grant(session, lane);
+    lane->state = DMI_LANE_SERVING;
+    return DM_OK;
+}
+
+/* ---- recovering ---- */
+
+static const char *death_text(const dmi_death *death, char *text, size_t bytes)
+{
+    if (death->cause == DM_ERR_TASK_TIMEOUT)
+        snprintf(text, bytes, "its time limit passed and its worker was killed");
+    else if (death->cause == DM_ERR_VIEW_WRITTEN)
+        snprintf(text, bytes, "it wrote through a read-only view and its worker got signal %d (%s)",
+                 death->signal, strsignal(death->signal));
+    else if (death->cause == DM_ERR_WORKER_CORRUPT)
+        snprintf(text, bytes, "its worker wrote nonsense into shared memory and was killed");
+    else if (death->signal != 0)
+        snprintf(text, bytes, "its worker was ended by signal %d (%s)", death->signal,
+                 strsignal(death->signal));
+    else
+        snprintf(text, bytes, "its worker exited with status %d", death->exit_status);
+    return text;
+}
+
+static dm_status death_status(const dmi_death *death)
+{
+    if (death->cause != DM_OK)
+        return death->cause;
+    return death->signal != 0 ? DM_ERR_TASK_CRASH : DM_ERR_WORKER_EXITED;
+}
+
+/* The running task: one attempt is gone. A write through a view would only happen again. */
+static void charge(dmi_session *session, uint32_t index, const dmi_death *death)
+{
+    dmi_task *task = dmi_task_at(session, index);
+    task->attempts++;
+    if (task->retries_left > 0 && death->cause != DM_ERR_VIEW_WRITTEN) {
+        task->retries_left--;
+        session->counts.tasks_retried++;
+        dmi_task_return(session, index);
+        return;
+    }
+    char text[200];
+    dmi_word_publish(&dmi_record_at(session, index)->where, dmi_where(DMI_NOWHERE, 0, 0));
+    dmi_task_fail(session, index, death_status(death), "%s (task %llu, attempt %d): %s",
+                  dmi_task_name(session, index),
+                  (unsigned long long)dmi_record_at(session, index)->serial, task->attempts,
+                  death_text(death, text, sizeof text));
+}
+
+/* Everything the worker had, in ring order, then what it ran beside the ring. */
+static void settle_tasks(dmi_session *session, dmi_lane *lane, const dmi_death *death)
+{
+    uint64_t claim = dmi_word_load(&lane->up->claim);
+    uint64_t nested = dmi_word_load(&lane->up->nested);
+    bool charged = nested != 0; /* entries run in order: the first without a result was running */
+    for (uint64_t i = lane->reaped; i < lane->pushed; i++) {
+        uint64_t index = dmi_word_peek(&lane->down->ring[i % DMI_RING]);
+        if (index == DMI_VOID)
+            continue;
+        if (dmi_is_sent_here(session, lane, index)) {
+            dmi_task_complete(session, (uint32_t)index);
+        } else if (i < claim && !charged) {
+            charged = true;
+            charge(session, (uint32_t)index, death);
+        } else {
+            dmi_task_return(session, (uint32_t)index);
+        }
+    }
+    for (uint32_t i = 0; i < session->task_high && (nested != 0 || lane->run_count != 0); i++) {
+        const dmi_task *task = dmi_task_at(session, i);
+        if (task->state != DMI_TASK_SENT || task->lane != lane->index ||
+            !(task->flags & DMI_TASK_NESTED))
+            continue;
+        if (dmi_is_sent_here(session, lane, i))
+            dmi_task_complete(session, i);
+        else if (nested == i + 1)
+            charge(session, i, death);
+        else
+            dmi_task_return(session, i);
+    }
+}
+
+static void retire_segment(dmi_session *session, dmi_lane *lane)
+{
+    dmi_seat *seat = &session->seats[lane->segment];
+    seat->orphan_bytes = dmi_word_load(&lane->up->committed);
+    seat->orphaned = true;
+    dmi_word_publish(&session->segment_generations[lane->segment], ++seat->generation);
+    dmi_seat_give_back_if_dead(session, lane->segment);
+}
+
+void dmi_lane_recover(dmi_session *session, dmi_lane *lane, const dmi_death *death)
+{
+    dmi_death why = *death;
+    if (lane->condemned != DM_OK)
+        why.cause = lane->condemned;
+    else if (why.cause == DM_OK && why.signal != 0 && dmi_word_load(&lane->up->view_written) != 0)
+        why.cause = DM_ERR_VIEW_WRITTEN;
+    dmi_lane_reap(session, lane);
+    session->counts.workers_lost++;
+    session->favourite = NULL;
+    /* Closed to new tasks while its own find other places. */
+    lane->state = DMI_LANE_LOST;
+    if (lane->blocked)
+        session->blocked_lanes--;
+    if (lane->need_bytes != 0)
+        session->rooms_awaited--;
+    lane->blocked = false;
+    lane->need_bytes = 0;
+    settle_tasks(session, lane, &why);
+    dmi_lane_drop_cells(session, lane);
+    retire_segment(session, lane);
+    lane->state = DMI_LANE_EMPTY;
+}
+
+/* ---- giving up ---- */
+
+void dmi_session_break(dmi_session *session, dm_status status, const char *reason)
+{
+    if (session->broken != DM_OK)
+        return;
+    session->broken = status;
+    snprintf(session->broken_text, sizeof session->broken_text, "%s", reason);
+    for (uint32_t i = 0; i < session->task_high; i++) {
+        dmi_task *task = dmi_task_at(session, i);
+        if (task->state == DMI_TASK_QUEUED)
+            dmi_unqueue(session, i);
+        else if (task->state != DMI_TASK_WAITING)
+            continue;
+        if (task->state == DMI_TASK_WAITING && task->waits == 0)
+            dmi_task_fail(session, i, status, "%s: %s", dmi_task_name(session, i), reason);
+    }
+    for (uint32_t l = 0; l < session->lane_count; l++)
+        if (session->lanes[l].state == DMI_LANE_SERVING && session->lanes[l].child.pid <= 0) {
+            dmi_lane_take_back(session, &session->lanes[l], 0);
+        }
+    dmi_wake_waiters(session);
+}
+
+/* ---- time limits and names ---- */
+
+/* The record a lane's worker is running; UINT32_MAX if it is idle. */
+static uint32_t running(dmi_session *session, const dmi_lane *lane)
+{
+    if (lane->state != DMI_LANE_SERVING)
+        return UINT32_MAX;
+    uint64_t nested = dmi_word_load(&lane->up->nested);
+    uint64_t claim = dmi_word_load(&lane->up->claim), done = dmi_word_load(&lane->up->done);
+    uint64_t index = DMI_VOID;
+    if (nested != 0)
+        index = nested - 1;
+    else if (claim > done)
+        index = dmi_word_load(&lane->down->ring[done % DMI_RING]);
+    return index < session->task_high ? (uint32_t)index : UINT32_MAX;
+}
+
+const char *dmi_lane_running(dmi_session *session, const dmi_lane *lane)
+{
+    uint32_t index = running(session, lane);
+    return index == UINT32_MAX ? "" : dmi_task_name(session, index);
+}
+
+dmi_lane *dmi_overdue_lane(dmi_session *session, int64_t now_ms)
+{
+    for (uint32_t i = 0; i < session->lane_count && session->limited != 0; i++) {
+        dmi_lane *lane = &session->lanes[i];
+        uint32_t index = running(session, lane);
+        uint64_t sign = index == UINT32_MAX ? 0 : dmi_record_at(session, index)->serial;
+        if (sign != lane->watched_claim) {
+            lane->watched_claim = sign;
+            lane->watched_since_ms = now_ms;
+        }
+        if (index == UINT32_MAX || lane->blocked || lane->condemned != DM_OK)
+            continue;
+        const dmi_task *task = dmi_task_at(session, index);
+        if (task->state == DMI_TASK_SENT && (task->flags & DMI_TASK_LIMITED) &&
+            now_ms - lane->watched_since_ms > task->limit_ms)
+            return lane;
+    }
+    return NULL;
+}
+
+int64_t dmi_next_deadline_ms(dmi_session *session, int64_t now_ms)
+{
+    (void)now_ms;
+    enum { LOOK_MS = 10 };
+    return session->limited != 0 ? LOOK_MS : -1;
+}
+
+uint32_t dmi_lanes_wanted(dmi_session *session)
+{
+    uint32_t wanted = (uint32_t)session->settings.workers;
+    if (session->ready_count != 0)
+        wanted += session->blocked_lanes;
+    return wanted < session->lane_limit ? wanted : session->lane_limit;
+}

@@ -1,0 +1,298 @@
+/*
+ * requests.c - what a worker asks of the driver by messages: submitting, holding, waiting, room.
+ *
+ * A message is another process's word: everything in it is checked, and nonsense condemns its sender.
+ * Messages arrive in the order posted, and completions in between are taken first (message.at), so a
+ * hold arrives before the end of the task whose argument it keeps alive.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "runtime/dispatch.h"
+#include "runtime/lane.h"
+#include "runtime/registry.h"
+#include "runtime/room.h"
+#include "runtime/task.h"
+#include "runtime/value.h"
+
+/* ---- cells ---- */
+
+static bool grow_cells(dmi_lane *lane, uint32_t cell)
+{
+    uint32_t room = lane->cell_room ? lane->cell_room : 256;
+    while (room <= cell)
+        room *= 2;
+    uint32_t *cells = realloc(lane->cells, room * sizeof *cells);
+    if (cells == NULL)
+        return false;
+    lane->cells = cells;
+    memset(cells + lane->cell_room, 0, (room - lane->cell_room) * sizeof *cells);
+    uint16_t *seqs = realloc(lane->cell_seq, room * sizeof *seqs);
+    if (seqs == NULL)
+        return false;
+    lane->cell_seq = seqs;
+    lane->cell_room = room;
+    return true;
+}
+
+static bool cell_is_free(dmi_lane *lane, uint32_t cell)
+{
+    if (cell >= DMI_CELLS || (cell >= lane->cell_room && !grow_cells(lane, cell)))
+        return false;
+    return lane->cells[cell] == 0;
+}
+
+static void fill_cell(dmi_lane *lane, const dmi_message *message, uint32_t index)
+{
+    lane->cells[message->cell] = index + 1;
+    lane->cell_seq[message->cell] = message->seq;
+    dmi_word_publish(&lane->down->cells[message->cell], (uint64_t)message->seq << 32 | (index + 1));
+}
+
+void dmi_lane_drop_cells(dmi_session *session, dmi_lane *lane)
+{
+    for (uint32_t i = 0; i < lane->cell_room; i++) {
+        if (lane->cells[i] != 0)
+            dmi_task_drop(session, lane->cells[i] - 1);
+        lane->cells[i] = 0;
+    }
+}
+
+bool dmi_refword_record(dmi_session *session, uint64_t refword, uint32_t *index)
+{
+    *index = dmi_refword_index(refword);
+    if (dmi_refword_kind(refword) == DMI_REF_RECORD)
+        return *index < session->task_high &&
+               dmi_task_at(session, *index)->state != DMI_TASK_FREE;
+    uint32_t cell = *index, number = dmi_refword_lane(refword);
+    if (dmi_refword_kind(refword) != DMI_REF_CELL || number >= session->lane_count)
+        return false;
+    const dmi_lane *lane = &session->lanes[number];
+    if (cell >= lane->cell_room || lane->cells[cell] == 0 ||
+        lane->cell_seq[cell] != dmi_refword_seq(refword))
+        return false;
+    *index = lane->cells[cell] - 1;
+    return true;
+}
+
+/* ---- submitting ---- */
+
+/* Where a message's arguments lie; NULL if they cannot be there. */
+static const uint8_t *message_args(dmi_session *session, dmi_lane *lane, const dmi_message *message,
+                                   size_t *bytes)
+{
+    if (!message->blob) {
+        *bytes = DMI_RECORD_ARGS;
+        return message->args;
+    }
+    dmi_blob blob;
+    memcpy(&blob, message->args, sizeof blob);
+    const dmi_segment *memory = &session->seats[lane->segment].memory;
+    *bytes = blob.bytes;
+    bool inside = blob.segment == lane->segment && dmi_segment_holds(memory, blob.offset, blob.bytes);
+    return inside ? (const uint8_t *)memory->ro + blob.offset : NULL;
+}
+
+/* Every ref becomes the record it names. */
+static bool settle_refs(dmi_session *session, uint8_t *args, size_t bytes, uint32_t count)
+{
+    const uint8_t *at = args, *end = args + bytes;
+    dmi_item item;
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t input;
+        if (!dmi_wire_next(&at, end, &item))
+            return false;
+        if (item.kind != DM_REF)
+            continue;
+        if (!dmi_refword_record(session, item.ref, &input))
+            return false;
+        dmi_wire_set_ref(args + ((const uint8_t *)item.data - args),
+                         dmi_refword(DMI_REF_RECORD, 0, 0, input));
+    }
+    return true;
+}
+
+/* Copy arguments into the record, or to D if they are many. */
+static bool take_args(dmi_session *session, uint32_t index, const uint8_t *args, size_t bytes,
+                      uint32_t count)
+{
+    dmi_record *record = dmi_record_at(session, index);
+    uint8_t *to = record->args;
+    if (bytes > DMI_RECORD_ARGS) {
+        uint64_t offset = dmi_room_for_driver(session, bytes);
+        if (offset == 0)
+            return false;
+        to = (uint8_t *)session->seats[0].memory.rw + offset;
+        record->blob = (dmi_blob){.offset = offset, .bytes = (uint32_t)bytes};
+        record->flags |= DMI_BLOB;
+    }
+    dmi_shared_copy(to, args, bytes);
+    record->arg_count = count;
+    return true;
+}
+
+static void free_message_blob(dmi_session *session, dmi_lane *lane, const dmi_message *message)
+{
+    if (!message->blob)
+        return;
+    dmi_blob blob;
+    memcpy(&blob, message->args, sizeof blob);
+    session->seats[lane->segment].live++;
+    dmi_free_object(session, lane->segment, blob.offset);
+}
+
+static bool heed_submit(dmi_session *session, dmi_lane *lane, const dmi_message *message)
+{
+    size_t bytes;
+    const uint8_t *args = message_args(session, lane, message, &bytes);
+    uint8_t *copy = args ? malloc(bytes) : NULL;
+    if (copy == NULL || !cell_is_free(lane, message->cell) ||
+        dmi_registry_at(message->function) == NULL) {
+        free(copy);
+        return false;
+    }
+    memcpy(copy, args, bytes);
+    uint32_t index;
+    bool sane = settle_refs(session, copy, bytes, message->arg_count);
+    if (sane && dmi_task_new(session, &index)) {
+        dmi_record_at(session, index)->function = message->function;
+        bool room = take_args(session, index, copy, bytes, message->arg_count);
+        fill_cell(lane, message, index);
+        dmi_task_submit(session, index, message->retries, message->limit_ms);
+        if (!room)
+            dmi_task_fail(session, index, DM_ERR_STORE_FULL, "no room for %zu bytes of arguments", bytes);
+        else {
+            dmi_task_pin_inputs(session, index);
+            dmi_task_enter(session, index);
+        }
+    }
+    free(copy);
+    free_message_blob(session, lane, message);
+    return sane;
+}
+
+/* ---- the rest ---- */
+
+static uint64_t word_of(const dmi_message *message)
+{
+    uint64_t word;
+    memcpy(&word, message->args, 8);
+    return word;
+}
+
+static bool heed_adopt(dmi_session *session, dmi_lane *lane, const dmi_message *message)
+{
+    dmi_found found;
+    uint32_t index;
+    uint64_t offset = word_of(message);
+    if (!cell_is_free(lane, message->cell) || !dmi_find_object(lane->segment, offset, &found) ||
+        !dmi_task_new(session, &index))
+        return false;
+    dmi_task_is_object(session, index, lane->segment, offset, found.item.bytes + sizeof(dmi_object));
+    fill_cell(lane, message, index);
+    return true;
+}
+
+static bool heed_hold(dmi_session *session, dmi_lane *lane, const dmi_message *message)
+{
+    uint32_t index;
+    if (!cell_is_free(lane, message->cell) ||
+        !dmi_refword_record(session, word_of(message), &index))
+        return false;
+    dmi_task_hold(session, index);
+    fill_cell(lane, message, index);
+    return true;
+}
+
+static bool heed_drop(dmi_session *session, dmi_lane *lane, const dmi_message *message)
+{
+    if (message->cell >= lane->cell_room || lane->cells[message->cell] == 0)
+        return false;
+    uint32_t index = lane->cells[message->cell] - 1;
+    lane->cells[message->cell] = 0;
+    dmi_task_drop(session, index);
+    return true;
+}
+
+static bool heed_blocked(dmi_session *session, dmi_lane *lane, const dmi_message *message)
+{
+    uint32_t index;
+    if (!dmi_refword_record(session, word_of(message), &index))
+        return false;
+    if (!lane->blocked)
+        session->blocked_lanes++;
+    lane->blocked = true;
+    lane->blocked_on = index;
+    lane->run_now = 0; /* it has picked up what it was handed before */
+    dmi_lane_take_back(session, lane, 0);
+    dmi_feed_blocked(session, lane);
+    if (dmi_task_at(session, index)->state == DMI_TASK_DONE)
+        dmi_lane_wake(lane);
+    return true;
+}
+
+static bool heed_unblocked(dmi_session *session, dmi_lane *lane)
+{
+    if (lane->blocked)
+        session->blocked_lanes--;
+    lane->blocked = false;
+    dmi_lane_wake(lane); /* it waits until this was heard */
+    return true;
+}
+
+static bool heed_ran(dmi_session *session, dmi_lane *lane, const dmi_message *message)
+{
+    uint64_t index = word_of(message);
+    if (!dmi_is_sent_here(session, lane, index) ||
+        !(dmi_task_at(session, (uint32_t)index)->flags & DMI_TASK_NESTED))
+        return false;
+    if (lane->run_now == index + 1)
+        lane->run_now = 0;
+    dmi_task_complete(session, (uint32_t)index);
+    dmi_feed_blocked(session, lane);
+    return true;
+}
+
+static bool heed_bounced(dmi_session *session, dmi_lane *lane, const dmi_message *message)
+{
+    uint64_t position = message->at, index;
+    if (position != lane->reaped || position >= lane->published)
+        return false;
+    dmi_word *entry = &lane->down->ring[position % DMI_RING];
+    index = dmi_word_peek(entry);
+    if (index == DMI_VOID)
+        return false;
+    dmi_word_prepare(entry, DMI_VOID);
+    dmi_task_at(session, (uint32_t)index)->flags |= DMI_TASK_PATIENT;
+    dmi_task_return(session, (uint32_t)index);
+    return true;
+}
+
+bool dmi_lane_heed(dmi_session *session, dmi_lane *lane, const dmi_message *message)
+{
+    switch ((dmi_message_kind)message->kind) {
+    case DMI_MSG_SUBMIT:
+        return heed_submit(session, lane, message);
+    case DMI_MSG_ADOPT:
+        return heed_adopt(session, lane, message);
+    case DMI_MSG_HOLD:
+        return heed_hold(session, lane, message);
+    case DMI_MSG_DROP:
+        return heed_drop(session, lane, message);
+    case DMI_MSG_BLOCKED:
+        return heed_blocked(session, lane, message);
+    case DMI_MSG_UNBLOCKED:
+        return heed_unblocked(session, lane);
+    case DMI_MSG_NEED:
+        dmi_room_need(session, lane, word_of(message));
+        return true;
+    case DMI_MSG_BOUNCED:
+        return heed_bounced(session, lane, message);
+    case DMI_MSG_RAN:
+        return heed_ran(session, lane, message);
+    case DMI_MSG_TRIMMED:
+        dmi_room_trimmed(session, lane);
+        return true;
+    }
+    return false;
+}

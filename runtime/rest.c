@@ -1,0 +1,135 @@
+/*
+ * rest.c - how a driver thread waits: spins a while if a core is free for it, then sleeps on the bell.
+ *
+ * One thread listens to the bell; others wait for it to tell them. Whoever wakes takes a turn of the
+ * role, so that workers are fed while everybody waits.
+ */
+#include <errno.h>
+#include <poll.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "runtime/dispatch.h"
+#include "runtime/driver.h"
+#include "runtime/lane.h"
+#include "runtime/policy.h"
+#include "runtime/room.h"
+#include "runtime/task.h"
+#include "runtime/value.h"
+
+static uint64_t now_ns(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+static uint64_t spin_time(dmi_session *session, uint32_t target)
+{
+    int busy = 0;
+    uint64_t mean = 0;
+    for (uint32_t i = 0; i < session->lane_count; i++) {
+        const dmi_lane *lane = &session->lanes[i];
+        if (lane->state == DMI_LANE_SERVING && dmi_lane_backlog(lane) != 0) {
+            busy++;
+            mean = dmi_word_peek(&lane->up->mean_ns);
+        }
+    }
+    if (target == UINT32_MAX || session->settings.engine == DM_ENGINE_SERIAL)
+        return 0;
+    return dmi_policy_driver_spin_ns(busy, session->settings.cpus, mean);
+}
+
+/* A few microseconds without the role, looking at one record only. True if it is there. */
+static bool glance(dmi_session *session, const dmi_record *record)
+{
+    enum { LOOKS = 64 };
+    bool there = false;
+    session->glancing++; /* no segment is unmapped under us */
+    dmi_role_leave(&session->role);
+    for (int i = 0; i < LOOKS && !there; i++) {
+        dmi_relax();
+        there = dmi_is_published(record);
+    }
+    dmi_role_take(&session->role);
+    if (--session->glancing == 0 && session->unburied)
+        dmi_seats_bury(session);
+    return there;
+}
+
+static bool spin(dmi_session *session, uint32_t target)
+{
+    uint64_t spin_ns = spin_time(session, target);
+    if (spin_ns == 0)
+        return false;
+    uint64_t until = now_ns() + spin_ns;
+    do {
+        if (glance(session, dmi_record_at(session, target)))
+            return true;
+        dmi_turn(session);
+    } while (now_ns() < until);
+    return false;
+}
+
+static void wait_for_listener(dmi_session *session, int64_t until_ms)
+{
+    struct timespec until = {until_ms / 1000, until_ms % 1000 * 1000000};
+    dmi_role_take_firmly(&session->role);
+    if (!session->listening)
+        return;
+    session->waiting++;
+    if (until_ms == INT64_MAX)
+        pthread_cond_wait(&session->turn, &session->role.mutex);
+    else
+        pthread_cond_timedwait(&session->turn, &session->role.mutex, &until);
+    session->waiting--;
+}
+
+static void listen_to_bell(dmi_session *session, uint32_t target, int64_t until_ms)
+{
+    session->listening = true;
+    dmi_arm(session, true, session->waiting ? UINT32_MAX : target);
+    bool moved = dmi_turn(session);
+    bool there = target != UINT32_MAX && dmi_is_published(dmi_record_at(session, target));
+    if (!moved && !there) {
+        dmi_role_leave(&session->role);
+        int64_t left = until_ms == INT64_MAX ? -1 : until_ms - dmi_now_ms();
+        struct pollfd bell = {.fd = session->driver_bell, .events = POLLIN};
+        if (poll(&bell, 1, left < -1 ? 0 : left > 1000000 ? 1000000 : (int)left) > 0) {
+            uint64_t count;
+            ssize_t bytes = read(session->driver_bell, &count, sizeof count);
+            (void)bytes;
+        }
+        dmi_role_take(&session->role);
+    }
+    session->listening = false;
+    dmi_turn(session);
+    if (session->waiting)
+        pthread_cond_broadcast(&session->turn);
+}
+
+void dmi_driver_rest(dmi_session *session, uint32_t target, int64_t until_ms)
+{
+    if (session->settings.engine == DM_ENGINE_SERIAL) {
+        dmi_turn(session);
+        return;
+    }
+    if (dmi_turn(session))
+        return;
+    if (session->listening)
+        wait_for_listener(session, until_ms);
+    else if (!spin(session, target) && !session->listening)
+        listen_to_bell(session, target, until_ms);
+}
+
+void dmi_driver_rested(dmi_session *session)
+{
+    if (!session->listening && dmi_word_peek(&session->head->listener) == DMI_DRIVER)
+        dmi_arm(session, false, UINT32_MAX);
+}
+
+void dmi_wake_waiters(dmi_session *session)
+{
+    pthread_cond_broadcast(&session->turn);
+    dmi_ring_bell(session->driver_bell);
+}

@@ -1,0 +1,83 @@
+/*
+ * role.c - the slow way into the dispatching role.
+ */
+#include "runtime/role.h"
+
+#include <linux/membarrier.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "objectstore/word.h"
+
+_Thread_local uint64_t dmi_role_mine;
+
+static _Atomic uint64_t roles; /* private atomic */
+
+static int membarrier(int command)
+{
+    return (int)syscall(SYS_membarrier, command, 0, 0);
+}
+
+/* ThreadSanitizer knows mutexes and atomics, but not membarrier. */
+static bool can_be_biased(void)
+{
+#if defined(__SANITIZE_THREAD__)
+    return false;
+#else
+    return membarrier(MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED) == 0;
+#endif
+}
+
+void dmi_role_init(dmi_role *role)
+{
+    *role = (dmi_role){.id = atomic_fetch_add(&roles, 1) + 1}; /* private atomic */
+    pthread_mutex_init(&role->mutex, NULL);
+    role->biased = can_be_biased();
+    dmi_role_mine = role->biased ? role->id : 0;
+}
+
+void dmi_role_fini(dmi_role *role)
+{
+    if (dmi_role_mine == role->id)
+        dmi_role_mine = 0;
+    pthread_mutex_destroy(&role->mutex);
+}
+
+static uint64_t now_ns(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+/* Others come so often that the bias costs more than it saves. */
+static bool is_crowded(dmi_role *role)
+{
+    enum { VISITS = 64, QUICK_NS = 2000000 };
+    if (++role->visits % VISITS != 0)
+        return false;
+    uint64_t now = now_ns(), since = role->visits_since_ns;
+    role->visits_since_ns = now;
+    return now - since < QUICK_NS;
+}
+
+void dmi_role_take_slowly(dmi_role *role)
+{
+    pthread_mutex_lock(&role->mutex);
+    if (!role->biased || dmi_role_mine == role->id)
+        return;
+    atomic_store_explicit(&role->wanted, 1, memory_order_relaxed); /* private atomic */
+    membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED);
+    while (atomic_load_explicit(&role->inside, memory_order_acquire))
+        dmi_relax();
+    if (is_crowded(role))
+        role->biased = false; /* `wanted` stays */
+}
+
+void dmi_role_leave_slowly(dmi_role *role)
+{
+    if (role->biased && dmi_role_mine != role->id)
+        atomic_store_explicit(&role->wanted, 0, memory_order_release); /* private atomic */
+    pthread_mutex_unlock(&role->mutex);
+}

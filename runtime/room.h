@@ -1,0 +1,34 @@
+/*
+ * room.h - who may commit how much memory: grants that together never exceed the store's limit.
+ *
+ * A worker's heap grows up to its lane's grant without asking. Beyond, it asks (DMI_MSG_NEED) and waits;
+ * the answer comes when there is room, after others gave free memory back if need be, or is a refusal
+ * after settings.store_wait_ms. Here the store will spill. All functions: under the role.
+ */
+#ifndef DMI_ROOM_H
+#define DMI_ROOM_H
+
+#include "runtime/session.h"
+
+/* Milliseconds of a clock that never jumps. */
+int64_t dmi_now_ms(void);
+
+/* What a new worker may commit without asking. */
+void dmi_room_first_grant(dmi_session *session, dmi_lane *lane);
+
+/* A worker asked for `bytes` more. */
+void dmi_room_need(dmi_session *session, dmi_lane *lane, uint64_t bytes);
+
+/* A worker gave back what it could. */
+void dmi_room_trimmed(dmi_session *session, dmi_lane *lane);
+
+/* Answer those that can be answered, refuse those that waited too long. True if any was. */
+bool dmi_answer_needs(dmi_session *session);
+
+/* Room for an object of the driver's, as an offset in D; 0: not now. Asks workers to trim if needed. */
+uint64_t dmi_room_for_driver(dmi_session *session, size_t bytes);
+
+/* The sentence for a full store. */
+dm_status dmi_store_full(const dmi_session *session, size_t bytes);
+
+#endif

@@ -1,0 +1,190 @@
+/*
+ * session.h - the driver's private picture of a running session: lanes, segments, tasks, queues.
+ *
+ * All of it is guarded by the *role*: whoever dispatches, frees and recovers holds session->role
+ * (any thread of the driver in a dm_ call, or the supervisor's). Nothing here is shared with workers.
+ */
+#ifndef DMI_SESSION_H
+#define DMI_SESSION_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "dm/dm.h"
+#include "objectstore/heap.h"
+#include "objectstore/segment.h"
+#include "runtime/layout.h"
+#include "runtime/options.h"
+#include "runtime/role.h"
+
+/* A segment by its number. 0 is D. */
+typedef struct dmi_seat {
+    dmi_segment memory;
+    uint64_t generation; /* of this number; also in D, for workers to see */
+    uint64_t live;       /* records whose value or arguments lie here */
+    uint64_t orphan_bytes; /* memory it holds, once its worker is gone */
+    uint32_t lane;       /* of the worker that writes it */
+    bool used;
+    bool orphaned; /* its worker is gone: given back when live is 0 */
+} dmi_seat;
+
+/* How a worker ended, as the supervisor saw it. */
+typedef struct dmi_death {
+    int signal;       /* 0: none */
+    int exit_status;  /* if signal is 0 */
+    dm_status cause;  /* DM_OK, or what the supervisor killed it for (DM_ERR_TASK_TIMEOUT, ...) */
+} dmi_death;
+
+typedef enum dmi_lane_state {
+    DMI_LANE_EMPTY,   /* no worker, and none coming */
+    DMI_LANE_SERVING, /* a worker lives here, or is being started (its ring may be filled already) */
+    DMI_LANE_LOST     /* its worker is dead and not yet recovered */
+} dmi_lane_state;
+
+/* A worker process as the supervisor keeps it. */
+typedef struct dmi_child {
+    pid_t pid; /* 0: none */
+    int pidfd;
+    int socket;
+    int output[2]; /* its stdout, stderr */
+    int service_bell; /* rings its service thread */
+    int bell;         /* rings the worker */
+} dmi_child;
+
+typedef struct dmi_lane {
+    uint32_t index;
+    dmi_lane_state state;
+    dmi_child child;
+    uint32_t segment; /* seat of the worker's segment */
+    dmi_down *down;
+    const dmi_up *up;
+    const dmi_slot *slots;
+
+    uint64_t pushed;    /* entries written; down->tail lags behind while a batch is held back */
+    uint64_t published; /* == down->tail */
+    uint64_t reaped;    /* entries whose completion was taken */
+    uint64_t taken;     /* messages taken from up->ring */
+
+    uint32_t *free_slots; /* stack */
+    uint32_t free_slot_count, free_slot_room, slot_high;
+
+    uint32_t *cells; /* record + 1 of each cell in use */
+    uint16_t *cell_seq;
+    uint32_t cell_room;
+
+    uint64_t *unfreed; /* frees that found the free ring full */
+    size_t unfreed_count, unfreed_room;
+    uint64_t freed; /* == down->free_tail */
+
+    bool blocked;         /* its worker waits in dm_get */
+    uint32_t blocked_on;  /* record it waits for */
+    uint32_t run_now;     /* record + 1 handed to the blocked worker */
+    uint32_t run_count;
+    uint32_t needed_answers;
+    uint64_t need_bytes; /* room it asked for and has not got; 0: none */
+    int64_t need_until_ms;
+    uint64_t watched_claim; /* time limits: the claim last seen, and since when */
+    int64_t watched_since_ms;
+    int failed_starts;
+    dm_status condemned; /* not DM_OK: it is being killed, for this */
+    bool held;           /* down->held_back is set */
+    uint64_t trims_asked;
+    bool trim_pending;
+    pthread_t thread; /* engine threads */
+    bool has_thread;
+    struct dmi_service *service;
+    struct dmi_worker *worker; /* engines threads and serial: its own context */
+} dmi_lane;
+
+typedef struct dmi_task dmi_task;
+
+typedef struct dmi_session {
+    dmi_settings settings;
+    dmi_role role;
+    bool closing;
+
+    dmi_seat *seats; /* 65536 */
+    uint32_t seat_high;
+    dmi_head *head; /* D, writable */
+    dmi_record *records;
+    dmi_word *segment_generations; /* in D */
+    dmi_heap *heap; /* in D */
+    dmi_word heap_committed, heap_granted;
+    size_t segment_bytes;
+
+    dmi_lane *lanes;
+    uint32_t lane_count; /* lanes in use or usable: grows when workers block */
+    uint32_t lane_limit;
+
+    dmi_task *tasks; /* parallel to records */
+    uint32_t task_high, task_free; /* free list: index + 1 */
+    uint64_t next_serial;
+    struct dmi_edge *edges;
+    uint32_t edge_room, edge_high, edge_free;
+    uint32_t ready_first, ready_last; /* index + 1; queue in order of serial */
+    uint64_t ready_count;
+    uint32_t returned; /* index + 1; a list while entries are being taken back */
+    uint64_t limited; /* unfinished tasks with a time limit */
+    dmi_lane *favourite; /* where the next `favour` tasks go */
+    uint32_t favour;
+    uint32_t blocked_lanes;
+    uint32_t rooms_awaited;
+    bool turning;   /* inside dmi_turn */
+    uint32_t loose; /* unfinished tasks that nobody holds */
+
+    int driver_bell, supervisor_bell;
+    pthread_cond_t turn; /* threads waiting while another listens */
+    bool listening;      /* a driver thread listens to the bell */
+    uint32_t waiting;    /* driver threads blocked */
+    uint32_t glancing;   /* driver threads that look at a slot without the role */
+    bool unburied;       /* a segment could not be unmapped because of them */
+    uint32_t tag;        /* of this session's refs */
+    struct dmi_supervisor *supervisor;
+    dm_status broken; /* not DM_OK: no worker can be started; with its sentence */
+    char broken_text[512];
+    dm_stats counts;
+} dmi_session;
+
+/* The session of this process; NULL outside. */
+extern dmi_session *dmi_the_session;
+
+/* ---- what the supervisor calls (it holds the role) ---- */
+
+/* A new worker for a lane: make its segment and reset the lane's ends. The supervisor then starts it.
+ * The lane is left DMI_LANE_SERVING: its ring may be filled before the worker is up. */
+dm_status dmi_lane_open(dmi_session *session, dmi_lane *lane);
+
+/* The worker of a lane is dead (surely: reaped). Adopts what it published, requeues or fails the rest,
+ * retires its segment; the lane is DMI_LANE_EMPTY afterwards. */
+void dmi_lane_recover(dmi_session *session, dmi_lane *lane, const dmi_death *death);
+
+/* Take completions and messages, place ready tasks, answer requests for room. True if anything moved. */
+bool dmi_pump(dmi_session *session);
+
+/* The same, without telling workers whom to ring: for a driver thread that will say so itself. */
+bool dmi_turn(dmi_session *session);
+
+/* Tell driver threads blocked in dm_get or dm_wait that the world has changed. */
+void dmi_wake_waiters(dmi_session *session);
+
+/* No worker can be started, for this reason: every unfinished and future task fails with it. */
+void dmi_session_break(dmi_session *session, dm_status status, const char *reason);
+
+/* The lane whose running task has exceeded its limit at `now_ms`, or NULL; call again after killing. */
+dmi_lane *dmi_overdue_lane(dmi_session *session, int64_t now_ms);
+
+/* Milliseconds until dmi_overdue_lane could next say something; -1: no task has a limit. */
+int64_t dmi_next_deadline_ms(dmi_session *session, int64_t now_ms);
+
+/* The name of the function a lane's worker is running, for the prefix of its output; "" if none. */
+const char *dmi_lane_running(dmi_session *session, const dmi_lane *lane);
+
+/* Is a worker waiting for room in the store? Then pump every few milliseconds. */
+bool dmi_rooms_awaited(const dmi_session *session);
+
+/* How many lanes should have workers now (more than settings.workers while some are blocked). */
+uint32_t dmi_lanes_wanted(dmi_session *session);
+
+#endif

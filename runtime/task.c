@@ -1,0 +1,402 @@
+/*
+ * task.c - the life of a task or value in the driver: counts, completion, freeing.
+ *
+ * Decides nothing about where tasks run (runtime/dispatch.c) and does not speak to workers except to
+ * tell an object's owner that it is free (runtime/lane.h).
+ */
+#include "runtime/task.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "runtime/dispatch.h"
+#include "runtime/lane.h"
+#include "runtime/put.h"
+#include "runtime/registry.h"
+#include "runtime/room.h"
+#include "runtime/value.h"
+
+enum { GENERATION_BITS = 24, GENERATION_LAST = (1 << GENERATION_BITS) - 1 };
+
+/* ---- the table ---- */
+
+bool dmi_task_new(dmi_session *session, uint32_t *index)
+{
+    if (session->task_free != 0) {
+        *index = session->task_free - 1;
+        session->task_free = dmi_task_at(session, *index)->next;
+    } else if (session->task_high < DMI_MAX_RECORDS) {
+        *index = session->task_high++;
+    } else {
+        dmi_error(DM_ERR_NOMEM, "all %zu values of a session are in use: release some refs",
+                  DMI_MAX_RECORDS);
+        return false;
+    }
+    dmi_task *task = dmi_task_at(session, *index);
+    *task = (dmi_task){.generation = task->generation, .holds = 1, .state = DMI_TASK_WAITING};
+    dmi_record *record = dmi_record_at(session, *index);
+    DMI_STEP();
+    record->serial = ++session->next_serial;
+    record->flags = 0;
+    record->arg_count = 0;
+    dmi_word_prepare(&record->where, dmi_where(DMI_NOWHERE, 0, 0));
+    session->counts.refs++;
+    return true;
+}
+
+dm_ref dmi_task_ref(const dmi_session *session, uint32_t index)
+{
+    return (dm_ref){(uint64_t)session->tasks[index].generation << 40 | (uint64_t)session->tag << 32 |
+                    index};
+}
+
+dm_status dmi_task_of(dmi_session *session, dm_ref ref, uint32_t *index)
+{
+    *index = (uint32_t)ref.id;
+    if (((ref.id >> 32) & 0xff) != session->tag || *index >= session->task_high)
+        return dmi_error(DM_ERR_BADREF, "%#llx is not a ref of this session",
+                         (unsigned long long)ref.id);
+    const dmi_task *task = dmi_task_at(session, *index);
+    if (task->generation != ref.id >> 40 || task->state == DMI_TASK_FREE || task->holds == 0)
+        return dmi_error(DM_ERR_STALE, "ref %#llx has been released", (unsigned long long)ref.id);
+    return DM_OK;
+}
+
+/* ---- freeing ---- */
+
+static void free_value(dmi_session *session, uint32_t index)
+{
+    dmi_task *task = dmi_task_at(session, index);
+    uint64_t where = dmi_word_peek(&dmi_record_at(session, index)->where);
+    uint32_t segment = dmi_where_segment(where);
+    if (task->contains != 0) {
+        uint32_t inner = task->contains - 1;
+        task->contains = 0;
+        dmi_task_unpin(session, inner);
+    }
+    switch (dmi_where_place(where)) {
+    case DMI_SLOT:
+        dmi_lane_free_slot_value(session, segment, dmi_where_position(where));
+        break;
+    case DMI_OBJECT:
+    case DMI_FAILED:
+        if (dmi_where_position(where) != 0)
+            dmi_free_object(session, segment, dmi_where_position(where));
+        break;
+    default:
+        break;
+    }
+    if (task->bytes != 0) {
+        session->counts.store_used -= task->bytes;
+        session->counts.objects--;
+    }
+}
+
+/* Nobody can read it any more: give everything back, now. */
+static void free_task(dmi_session *session, uint32_t index)
+{
+    free_value(session, index);
+    dmi_task *task = dmi_task_at(session, index);
+    task->state = DMI_TASK_FREE;
+    session->counts.refs--;
+    if (task->generation == GENERATION_LAST)
+        return; /* never used again, so that an ancient ref cannot fit a new value */
+    task->generation++;
+    task->next = session->task_free;
+    session->task_free = index + 1;
+}
+
+static inline void free_if_dead(dmi_session *session, uint32_t index)
+{
+    const dmi_task *task = dmi_task_at(session, index);
+    if (task->holds == 0 && task->pins == 0 && task->state == DMI_TASK_DONE)
+        free_task(session, index);
+}
+
+void dmi_task_hold(dmi_session *session, uint32_t index)
+{
+    dmi_task *task = dmi_task_at(session, index);
+    if (task->holds++ == 0 && task->state != DMI_TASK_DONE)
+        session->loose--;
+}
+
+void dmi_task_drop(dmi_session *session, uint32_t index)
+{
+    dmi_task *task = dmi_task_at(session, index);
+    assert(task->holds > 0);
+    task->holds--;
+    if (task->holds == 0 && task->state != DMI_TASK_DONE)
+        session->loose++;
+    free_if_dead(session, index);
+}
+
+void dmi_task_pin(dmi_session *session, uint32_t index)
+{
+    dmi_task_at(session, index)->pins++;
+}
+
+void dmi_task_unpin(dmi_session *session, uint32_t index)
+{
+    dmi_task *task = dmi_task_at(session, index);
+    assert(task->pins > 0);
+    task->pins--;
+    free_if_dead(session, index);
+}
+
+/* ---- arguments ---- */
+
+const uint8_t *dmi_task_args(dmi_session *session, uint32_t index, size_t *bytes)
+{
+    const dmi_record *record = dmi_record_at(session, index);
+    if (!(record->flags & DMI_BLOB)) {
+        *bytes = DMI_RECORD_ARGS;
+        return record->args;
+    }
+    *bytes = record->blob.bytes;
+    return (const uint8_t *)session->seats[record->blob.segment].memory.ro + record->blob.offset;
+}
+
+/* Calls visit(session, input, task) for each ref among the arguments. */
+static void each_input(dmi_session *session, uint32_t index,
+                       void (*visit)(dmi_session *, uint32_t input, uint32_t task))
+{
+    size_t bytes;
+    const uint8_t *at = dmi_task_args(session, index, &bytes), *end = at + bytes;
+    uint32_t count = dmi_record_at(session, index)->arg_count;
+    dmi_item item;
+    for (uint32_t i = 0; i < count && dmi_wire_next(&at, end, &item); i++)
+        if (item.kind == DM_REF)
+            visit(session, dmi_refword_index(item.ref), index);
+}
+
+static void pin_input(dmi_session *session, uint32_t input, uint32_t index)
+{
+    dmi_task_at(session, index)->flags |= DMI_TASK_HAS_REFS;
+    dmi_task_pin(session, input);
+}
+
+static void unpin_input(dmi_session *session, uint32_t input, uint32_t index)
+{
+    (void)index;
+    dmi_task_unpin(session, input);
+}
+
+void dmi_task_submit(dmi_session *session, uint32_t index, int retries, int64_t limit_ms)
+{
+    dmi_task *task = dmi_task_at(session, index);
+    const dmi_settings *settings = &session->settings;
+    retries = retries == 0 ? settings->retries : retries < 0 ? 0 : retries;
+    limit_ms = limit_ms == 0 ? settings->task_limit_ms : limit_ms;
+    task->retries_left = (int16_t)(retries > INT16_MAX ? INT16_MAX : retries);
+    task->limit_ms = limit_ms < 0 ? -1 : limit_ms > INT32_MAX ? INT32_MAX : (int32_t)limit_ms;
+    if (task->limit_ms >= 0) {
+        task->flags |= DMI_TASK_LIMITED;
+        session->limited++;
+    }
+    session->counts.tasks_submitted++;
+}
+
+void dmi_task_pin_inputs(dmi_session *session, uint32_t index)
+{
+    each_input(session, index, pin_input);
+}
+
+static void drop_args(dmi_session *session, uint32_t index)
+{
+    dmi_record *record = dmi_record_at(session, index);
+    if (dmi_task_at(session, index)->flags & DMI_TASK_HAS_REFS)
+        each_input(session, index, unpin_input);
+    if (record->flags & DMI_BLOB) {
+        dmi_free_object(session, record->blob.segment, record->blob.offset);
+        record->flags &= (uint16_t)~DMI_BLOB;
+    }
+}
+
+/* ---- waiting for inputs ---- */
+
+/* A free edge; UINT32_MAX if there is no memory. */
+static uint32_t new_edge(dmi_session *session)
+{
+    uint32_t edge = session->edge_free;
+    if (edge != 0) {
+        session->edge_free = session->edges[edge - 1].next;
+        return edge - 1;
+    }
+    if (session->edge_high == session->edge_room) {
+        uint32_t room = session->edge_room ? 2 * session->edge_room : 1024;
+        dmi_edge *grown = realloc(session->edges, room * sizeof *grown);
+        if (grown == NULL)
+            return UINT32_MAX;
+        session->edges = grown;
+        session->edge_room = room;
+    }
+    return session->edge_high++;
+}
+
+static void free_edge(dmi_session *session, uint32_t edge)
+{
+    session->edges[edge].next = session->edge_free;
+    session->edge_free = edge + 1;
+}
+
+/* Without memory for an edge the task goes out all the same: its worker hands it back until the input
+ * is there. Slow, and right. */
+static void add_edge(dmi_session *session, uint32_t input, uint32_t index)
+{
+    uint32_t edge = new_edge(session);
+    if (edge == UINT32_MAX)
+        return;
+    session->edges[edge] = (dmi_edge){index, dmi_task_at(session, input)->edges};
+    dmi_task_at(session, input)->edges = edge + 1;
+    dmi_task_at(session, index)->waits++;
+}
+
+/* Inputs that are on their way will do: they are sent before this one, since the queue is in order of
+ * serial, and a worker that meets a missing input waits a moment, then hands the task back. */
+static void wait_if_missing(dmi_session *session, uint32_t input, uint32_t index)
+{
+    uint8_t state = dmi_task_at(session, input)->state;
+    if (state == DMI_TASK_DONE)
+        return;
+    if (state != DMI_TASK_WAITING && !(dmi_task_at(session, index)->flags & DMI_TASK_PATIENT) &&
+        dmi_tasks_are_short(session))
+        return;
+    add_edge(session, input, index);
+}
+
+void dmi_task_enter(dmi_session *session, uint32_t index)
+{
+    dmi_task *task = dmi_task_at(session, index);
+    task->state = DMI_TASK_WAITING;
+    if (task->flags & DMI_TASK_HAS_REFS)
+        each_input(session, index, wait_if_missing);
+    if (task->waits == 0)
+        dmi_dispatch(session, index);
+}
+
+static void wake_dependents(dmi_session *session, uint32_t index)
+{
+    uint32_t edge = dmi_task_at(session, index)->edges;
+    dmi_task_at(session, index)->edges = 0;
+    while (edge != 0) {
+        dmi_edge here = session->edges[edge - 1];
+        free_edge(session, edge - 1);
+        if (--dmi_task_at(session, here.task)->waits == 0)
+            dmi_dispatch(session, here.task);
+        edge = here.next;
+    }
+}
+
+/* ---- ends ---- */
+
+static void finish(dmi_session *session, uint32_t index)
+{
+    dmi_task *task = dmi_task_at(session, index);
+    task->state = DMI_TASK_DONE;
+    if (task->holds == 0)
+        session->loose--;
+    if (task->flags & DMI_TASK_LIMITED)
+        session->limited--;
+    if ((task->flags & DMI_TASK_HAS_REFS) || (dmi_record_at(session, index)->flags & DMI_BLOB))
+        drop_args(session, index);
+    if (task->edges != 0)
+        wake_dependents(session, index);
+    if (session->blocked_lanes != 0)
+        dmi_wake_blocked(session, index);
+    free_if_dead(session, index);
+}
+
+static void count_object(dmi_session *session, uint32_t index, uint64_t bytes)
+{
+    dmi_task_at(session, index)->bytes = bytes;
+    if (bytes != 0) {
+        session->counts.store_used += bytes;
+        session->counts.objects++;
+    }
+}
+
+void dmi_task_complete(dmi_session *session, uint32_t index)
+{
+    uint64_t where = dmi_word_peek(&dmi_record_at(session, index)->where);
+    uint32_t segment = dmi_where_segment(where);
+    const dmi_slot *slot = dmi_lane_slot(session, segment, dmi_where_position(where));
+    dmi_slot_kind kind = dmi_slot_kind_of(dmi_word_load(&slot->word));
+    session->seats[segment].live++;
+    if (kind == DMI_SLOT_OBJECT) {
+        dmi_found found;
+        uint64_t offset;
+        memcpy(&offset, slot->payload, 8);
+        if (dmi_find_object(segment, offset, &found))
+            count_object(session, index, found.item.bytes + sizeof(dmi_object));
+    } else if (kind == DMI_SLOT_REF) {
+        uint64_t refword;
+        uint32_t inner;
+        memcpy(&refword, slot->payload, 8);
+        if (dmi_refword_record(session, refword, &inner)) {
+            dmi_task_pin(session, inner);
+            dmi_task_at(session, index)->contains = inner + 1;
+        }
+    }
+    if (kind == DMI_SLOT_ERROR)
+        session->counts.tasks_failed++;
+    else
+        session->counts.tasks_done++;
+    finish(session, index);
+}
+
+void dmi_task_fail(dmi_session *session, uint32_t index, dm_status status, const char *format, ...)
+{
+    char text[1024];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    uint64_t offset = dmi_error_object(session->heap, &session->seats[0].memory, status, text);
+    if (offset == 0) { /* beyond what its heap was granted so far, perhaps */
+        uint64_t room = dmi_room_for_driver(session, sizeof(dmi_object) + strlen(text) + 1);
+        if (room != 0) {
+            dmi_heap_free(session->heap, room);
+            offset = dmi_error_object(session->heap, &session->seats[0].memory, status, text);
+        }
+    }
+    dmi_word_publish(&dmi_record_at(session, index)->where, dmi_where(DMI_FAILED, 0, offset));
+    session->counts.tasks_failed++;
+    finish(session, index);
+}
+
+void dmi_task_is_here(dmi_session *session, uint32_t index, const uint8_t *wire, size_t bytes)
+{
+    dmi_record *record = dmi_record_at(session, index);
+    dmi_shared_copy(record->args, wire, bytes);
+    record->arg_count = (uint32_t)bytes;
+    dmi_word_publish(&record->where, dmi_where(DMI_HERE, 0, 0));
+    dmi_task_at(session, index)->state = DMI_TASK_DONE;
+}
+
+void dmi_task_is_object(dmi_session *session, uint32_t index, uint32_t segment, uint64_t offset,
+                        uint64_t bytes)
+{
+    session->seats[segment].live++;
+    count_object(session, index, bytes);
+    dmi_word_publish(&dmi_record_at(session, index)->where, dmi_where(DMI_OBJECT, segment, offset));
+    dmi_task_at(session, index)->state = DMI_TASK_DONE;
+}
+
+void dmi_task_return(dmi_session *session, uint32_t index)
+{
+    dmi_record *record = dmi_record_at(session, index);
+    uint64_t where = dmi_word_peek(&record->where);
+    dmi_word_publish(&record->where, dmi_where(DMI_NOWHERE, 0, 0));
+    if (dmi_where_place(where) == DMI_SLOT)
+        dmi_lane_free_slot(session, dmi_where_segment(where), (uint32_t)dmi_where_position(where));
+    dmi_task_at(session, index)->flags &= (uint8_t)~DMI_TASK_NESTED;
+    dmi_task_enter(session, index);
+}
+
+const char *dmi_task_name(dmi_session *session, uint32_t index)
+{
+    const dm_function *function = dmi_registry_at(dmi_record_at(session, index)->function);
+    return function ? function->name : "?";
+}

@@ -1,0 +1,111 @@
+/*
+ * task.h - the table of tasks and values: one dmi_record (shared) and one dmi_task (private) each.
+ *
+ *                     +--------- bounced, taken back, worker lost ----------+
+ *                     v                                                     |
+ *     new --> WAITING --> QUEUED --> SENT(lane) --> DONE <-- a put value, a failed submission
+ *      |      inputs      no room    placed        published, or failed for good
+ *      +------(all there)--^-----------^
+ *
+ * A task is known by its index. It lives while somebody holds it (a ref of the driver, a cell of a
+ * worker), or something pins it (an unfinished task that names it, a value that contains it, a view),
+ * or it is unfinished. Then its value, its slot and its record are free again, at once.
+ * All functions: under the role.
+ */
+#ifndef DMI_TASK_H
+#define DMI_TASK_H
+
+#include "runtime/session.h"
+
+typedef enum dmi_task_state {
+    DMI_TASK_FREE,
+    DMI_TASK_WAITING,
+    DMI_TASK_QUEUED,
+    DMI_TASK_SENT,
+    DMI_TASK_DONE
+} dmi_task_state;
+
+enum {
+    DMI_TASK_HAS_REFS = 1, /* among its arguments */
+    DMI_TASK_PATIENT = 2,  /* was bounced: placed only when all its inputs are done */
+    DMI_TASK_NESTED = 4,   /* runs on a blocked worker, outside its ring */
+    DMI_TASK_LIMITED = 8,  /* has a time limit */
+    DMI_TASK_UNSEALED = 16 /* an object being made (dm_create): no value yet */
+};
+
+struct dmi_task {
+    uint32_t generation;
+    uint32_t holds;
+    uint32_t pins;
+    uint8_t state;
+    uint8_t flags;
+    int16_t retries_left;
+    uint32_t next; /* index + 1, in the queue or the free list */
+    uint32_t previous; /* index + 1, in the queue */
+    uint32_t waits; /* inputs not there */
+    uint32_t edges; /* edge + 1: tasks waiting for this one */
+    uint32_t contains; /* index + 1 of the ref that is its value */
+    uint16_t lane;
+    uint16_t attempts;
+    int32_t limit_ms; /* -1: none */
+    uint32_t views; /* of its pins: lent by dm_get, not released */
+    uint64_t position; /* in the lane's ring */
+    uint64_t bytes;    /* of the object that is its value */
+};
+static_assert(sizeof(dmi_task) == 64, "a task is one cache line");
+
+typedef struct dmi_edge {
+    uint32_t task;
+    uint32_t next; /* edge + 1 */
+} dmi_edge;
+
+static inline dmi_task *dmi_task_at(dmi_session *session, uint32_t index)
+{
+    return &session->tasks[index];
+}
+static inline dmi_record *dmi_record_at(dmi_session *session, uint32_t index)
+{
+    return &session->records[index];
+}
+
+/* A new task, held once, with a serial, nowhere. False: the table is full (DM_ERR_NOMEM is set). */
+bool dmi_task_new(dmi_session *session, uint32_t *index);
+
+/* The ref of a task for the driver's program, and back. The latter: DM_ERR_STALE, DM_ERR_BADREF. */
+dm_ref dmi_task_ref(const dmi_session *session, uint32_t index);
+dm_status dmi_task_of(dmi_session *session, dm_ref ref, uint32_t *index);
+
+void dmi_task_hold(dmi_session *session, uint32_t index);
+void dmi_task_drop(dmi_session *session, uint32_t index);
+void dmi_task_pin(dmi_session *session, uint32_t index);
+void dmi_task_unpin(dmi_session *session, uint32_t index);
+
+/* Its result is published in its slot. */
+void dmi_task_complete(dmi_session *session, uint32_t index);
+
+/* It failed for good, and this is why. */
+void dmi_task_fail(dmi_session *session, uint32_t index, dm_status status, const char *format, ...)
+    DM_PRINTF(4, 5);
+
+/* It is a value now: in its record, or an object. */
+void dmi_task_is_here(dmi_session *session, uint32_t index, const uint8_t *wire, size_t bytes);
+void dmi_task_is_object(dmi_session *session, uint32_t index, uint32_t segment, uint64_t offset,
+                        uint64_t bytes);
+
+/* A task has been submitted: its retries and time limit (0: the session's, negative: none). */
+void dmi_task_submit(dmi_session *session, uint32_t index, int retries, int64_t limit_ms);
+
+/* Once arguments are in the record: pins its inputs, then waits for them, queues it or places it. */
+void dmi_task_pin_inputs(dmi_session *session, uint32_t index);
+void dmi_task_enter(dmi_session *session, uint32_t index);
+
+/* A placed task that will not run there: its slot is given back and it enters again. */
+void dmi_task_return(dmi_session *session, uint32_t index);
+
+/* The arguments of a task, wherever they lie. */
+const uint8_t *dmi_task_args(dmi_session *session, uint32_t index, size_t *bytes);
+
+/* The function's name, for messages. */
+const char *dmi_task_name(dmi_session *session, uint32_t index);
+
+#endif

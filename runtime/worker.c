@@ -1,0 +1,326 @@
+/*
+ * worker.c - a worker's loop: claim an entry, run it, publish, say how far it is; spin, sleep, be rung.
+ *
+ * Runs on the worker's task thread, but for dmi_worker_housekeep, which its service thread calls, too.
+ */
+#include "runtime/worker.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "runtime/lane.h"
+#include "runtime/policy.h"
+
+_Thread_local dmi_worker *dmi_self;
+
+static uint64_t now_ns(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+/* ---- bells ---- */
+
+void dmi_worker_ring(dmi_worker *worker)
+{
+    bool driver = dmi_word_load(&worker->head->listener) == DMI_DRIVER;
+    dmi_ring_bell(driver ? worker->driver_bell : worker->supervisor_bell);
+}
+
+static inline void say_done(dmi_worker *worker)
+{
+    if (worker->said == worker->done)
+        return;
+    worker->said = worker->done;
+    dmi_word_publish(&worker->up->done, worker->done);
+}
+
+/* The driver may want to hear that we are this far. */
+static inline void ring_if_asked(dmi_worker *worker)
+{
+    uint64_t at = dmi_word_peek(&worker->down->wake_at);
+    if (worker->done < at || worker->rung == at)
+        return;
+    say_done(worker);
+    uint64_t listener = dmi_word_load(&worker->head->listener);
+    if (listener == DMI_NOBODY)
+        return;
+    worker->rung = at;
+    dmi_ring_bell(listener == DMI_DRIVER ? worker->driver_bell : worker->supervisor_bell);
+}
+
+static void pump_serially(dmi_worker *worker)
+{
+    dmi_role_take(&worker->session->role);
+    dmi_pump(worker->session);
+    dmi_role_leave(&worker->session->role);
+}
+
+static bool is_serial(const dmi_worker *worker)
+{
+    return worker->session && worker->session->settings.engine == DM_ENGINE_SERIAL;
+}
+
+void dmi_worker_sleep(dmi_worker *worker, bool (*awake)(dmi_worker *, void *), void *context, int ms)
+{
+    if (is_serial(worker)) {
+        pump_serially(worker);
+        return;
+    }
+    dmi_word_publish(&worker->up->asleep, 1);
+    dmi_fence();
+    if (!awake(worker, context)) {
+        ring_if_asked(worker);
+        struct pollfd bell = {.fd = worker->bell, .events = POLLIN};
+        if (poll(&bell, 1, ms) > 0) {
+            uint64_t count;
+            ssize_t bytes = read(worker->bell, &count, sizeof count);
+            (void)bytes;
+        }
+    }
+    dmi_word_publish(&worker->up->asleep, 0);
+}
+
+/* ---- messages ---- */
+
+static bool has_post_room(dmi_worker *worker, void *unused)
+{
+    (void)unused;
+    return worker->posted - dmi_word_load(&worker->down->up_head) < DMI_UP_RING;
+}
+
+void dmi_worker_post(dmi_worker *worker, dmi_message *message)
+{
+    pthread_mutex_lock(&worker->post_lock);
+    while (!has_post_room(worker, NULL)) {
+        dmi_worker_ring(worker);
+        if (is_serial(worker))
+            pump_serially(worker);
+        else
+            usleep(100);
+    }
+    message->at = dmi_word_peek(&worker->up->done); /* exact: see dmi_call_run's callers */
+    dmi_shared_copy(&worker->up->ring[worker->posted % DMI_UP_RING], message, sizeof *message);
+    dmi_word_publish(&worker->up->up_tail, ++worker->posted);
+    pthread_mutex_unlock(&worker->post_lock);
+}
+
+/* ---- room ---- */
+
+/* Under free_lock: what the driver says is free. */
+static void take_frees(dmi_worker *worker)
+{
+    uint64_t tail = dmi_word_load(&worker->down->free_tail);
+    if (tail == worker->freed)
+        return;
+    while (worker->freed != tail) {
+        uint64_t offset = dmi_word_peek(&worker->down->free_ring[worker->freed++ % DMI_FREE_RING]);
+        dmi_heap_free(worker->heap, offset);
+    }
+    dmi_word_publish(&worker->up->free_head, worker->freed);
+}
+
+void dmi_worker_housekeep(dmi_worker *worker)
+{
+    pthread_mutex_lock(&worker->free_lock);
+    take_frees(worker);
+    uint64_t trim = dmi_word_load(&worker->down->trim);
+    bool trimmed = trim != worker->trimmed;
+    if (trimmed) {
+        dmi_heap_trim(worker->heap);
+        worker->trimmed = trim;
+    }
+    pthread_mutex_unlock(&worker->free_lock);
+    if (trimmed) {
+        dmi_worker_post(worker, &(dmi_message){.kind = DMI_MSG_TRIMMED});
+        dmi_worker_ring(worker);
+    }
+}
+
+void dmi_worker_free(dmi_worker *worker, uint64_t offset)
+{
+    dmi_heap_free(worker->heap, offset);
+}
+
+static bool was_answered(dmi_worker *worker, void *count)
+{
+    return dmi_word_load(&worker->down->answers) >> 1 != *(uint64_t *)count;
+}
+
+/* Ask for more; false if it was refused. */
+static bool ask_for_room(dmi_worker *worker, size_t bytes)
+{
+    uint64_t count = dmi_word_load(&worker->down->answers) >> 1;
+    dmi_message need = {.kind = DMI_MSG_NEED};
+    uint64_t growth = dmi_heap_growth_for(worker->heap, bytes);
+    memcpy(need.args, &growth, 8);
+    dmi_worker_post(worker, &need);
+    dmi_worker_ring(worker);
+    while (!was_answered(worker, &count)) {
+        dmi_worker_sleep(worker, was_answered, &count, 10);
+        if (is_serial(worker))
+            dmi_worker_housekeep(worker);
+    }
+    return !(dmi_word_load(&worker->down->answers) & 1);
+}
+
+uint64_t dmi_worker_room(dmi_worker *worker, size_t bytes)
+{
+    enum { TRIES = 20 };
+    for (int i = 0; i < TRIES; i++) {
+        if (dmi_word_peek(&worker->down->free_tail) != worker->freed)
+            dmi_worker_housekeep(worker);
+        uint64_t offset = dmi_heap_alloc(worker->heap, bytes);
+        if (offset != 0)
+            return offset;
+        if (!ask_for_room(worker, bytes))
+            break;
+    }
+    dmi_error(DM_ERR_STORE_FULL,
+              "no room for %zu bytes in the store; release refs and views, or raise DM_STORE_BYTES",
+              bytes);
+    return 0;
+}
+
+/* ---- the ring ---- */
+
+/* Smooth what a task takes. Short ones are looked at in groups, so that the clock costs little. */
+static inline void note_time(dmi_worker *worker)
+{
+    enum { SHORT_NS = 2000, GROUP = 16 };
+    uint64_t tasks = worker->done - worker->clock_tasks;
+    if (worker->mean_ns != 0 && worker->mean_ns < SHORT_NS && tasks < GROUP)
+        return;
+    uint64_t now = now_ns(), each = (now - worker->clock_at) / (tasks ? tasks : 1) + 1;
+    worker->mean_ns = worker->mean_ns == 0 ? each : (7 * worker->mean_ns + each + 7) / 8;
+    worker->clock_at = now;
+    worker->clock_tasks = worker->done;
+    dmi_word_publish(&worker->up->mean_ns, worker->mean_ns);
+}
+
+static void restart_clock(dmi_worker *worker)
+{
+    worker->clock_at = now_ns();
+    worker->clock_tasks = worker->done;
+}
+
+/* Claim the next entries and wait until nobody is deciding about them: law 3 of runtime/layout.h. The
+ * fence waits for all stores on their way, so short tasks are claimed in groups. */
+static inline void claim(dmi_worker *worker, uint64_t tail)
+{
+    enum { SHORT_NS = 2000, GROUP = 8 };
+    uint64_t there = tail - worker->next;
+    bool one = worker->mean_ns == 0 || worker->mean_ns >= SHORT_NS || there == 1;
+    worker->claimed = worker->next + (one ? 1 : there < GROUP ? there : GROUP);
+    dmi_word_publish(&worker->up->claim, worker->claimed);
+    dmi_fence();
+    while (dmi_word_load(&worker->down->revoke) & 1)
+        sched_yield();
+    ring_if_asked(worker);
+}
+
+void dmi_worker_unclaim(dmi_worker *worker)
+{
+    if (worker->claimed <= worker->next + 1)
+        return;
+    worker->claimed = worker->next + 1;
+    dmi_word_publish(&worker->up->claim, worker->claimed);
+}
+
+static inline void run_entry(dmi_worker *worker)
+{
+    uint64_t entry = dmi_word_load(&worker->down->ring[worker->next % DMI_RING]);
+    uint64_t behind = dmi_word_peek(&worker->down->ring[(worker->next + 1) % DMI_RING]);
+    if (behind < DMI_MAX_RECORDS)
+        __builtin_prefetch(&worker->records[behind]);
+    if (entry != DMI_VOID && !dmi_call_run(worker, (uint32_t)entry)) {
+        say_done(worker);
+        dmi_worker_post(worker, &(dmi_message){.kind = DMI_MSG_BOUNCED});
+    }
+    worker->done = ++worker->next;
+    if (worker->dropped_count != 0) {
+        say_done(worker);
+        dmi_inside_say_dropped(worker);
+    }
+}
+
+/* Run what can be claimed at once, if there is anything. */
+static inline bool take_turn(dmi_worker *worker)
+{
+    uint64_t tail = dmi_word_load(&worker->down->tail);
+    if (tail == worker->next)
+        return false;
+    claim(worker, tail);
+    while (worker->next < worker->claimed)
+        run_entry(worker);
+    say_done(worker);
+    note_time(worker);
+    ring_if_asked(worker);
+    return true;
+}
+
+bool dmi_worker_turn(dmi_worker *worker)
+{
+    return take_turn(worker);
+}
+
+static bool has_work(dmi_worker *worker, void *unused)
+{
+    (void)unused;
+    return dmi_word_load(&worker->down->tail) != worker->next || dmi_word_load(&worker->down->closing);
+}
+
+/* Nothing to do: spin a while, tidy up, sleep. Whoever holds work back for us is told. */
+static void idle(dmi_worker *worker)
+{
+    uint64_t until = now_ns() + dmi_policy_worker_spin_ns(worker->cpus);
+    for (int i = 0; !has_work(worker, NULL); i++) {
+        dmi_relax();
+        if (i % 64 == 63 && now_ns() >= until)
+            break;
+    }
+    if (!has_work(worker, NULL)) {
+        if (dmi_word_peek(&worker->down->free_tail) != worker->freed)
+            dmi_worker_housekeep(worker);
+        if (dmi_word_load(&worker->down->held_back))
+            dmi_worker_ring(worker);
+        dmi_worker_sleep(worker, has_work, NULL, -1);
+    }
+    restart_clock(worker);
+}
+
+void dmi_worker_serve(dmi_worker *worker)
+{
+    restart_clock(worker);
+    for (;;) {
+        if (take_turn(worker))
+            continue;
+        if (dmi_word_load(&worker->down->closing))
+            return;
+        idle(worker);
+    }
+}
+
+bool dmi_worker_run_handed(dmi_worker *worker)
+{
+    uint64_t word = dmi_word_load(&worker->down->run_now);
+    if ((uint32_t)(word >> 32) == worker->run_seen)
+        return false;
+    worker->run_seen = (uint32_t)(word >> 32);
+    uint64_t index = (uint32_t)word, outer = dmi_word_peek(&worker->up->nested);
+    dmi_word_publish(&worker->up->nested, index + 1);
+    while (!dmi_call_run(worker, (uint32_t)index))
+        sched_yield(); /* its inputs are done or on their way elsewhere */
+    dmi_message ran = {.kind = DMI_MSG_RAN};
+    memcpy(ran.args, &index, 8);
+    dmi_worker_post(worker, &ran);
+    dmi_inside_say_dropped(worker);
+    dmi_word_publish(&worker->up->nested, outer);
+    dmi_worker_ring(worker);
+    return true;
+}
