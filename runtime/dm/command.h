@@ -1,0 +1,50 @@
+/*
+ * command.h - what the subcommands of dm share: how they are called, how they end, what they say.
+ */
+#ifndef DM_COMMAND_H
+#define DM_COMMAND_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "dm/dm.h"
+
+/* Exit statuses, the same for every subcommand. */
+enum { DM_EXIT_OK = 0, DM_EXIT_FAILED = 1, DM_EXIT_USAGE = 2 };
+
+/* A subcommand. argv[0] is its own name; run gives the exit status. */
+typedef struct command {
+    const char *name, *summary, *help;
+    int (*run)(int argc, char **argv);
+} command;
+
+extern const command command_csd, command_demo;
+
+/*
+ * A subcommand reads its options first, then calls dm_init, and only then does anything that others
+ * can see: workers are started with the same arguments and get no further than dm_init.
+ */
+
+/* "dm: <dm_last_error()>" on stderr; gives DM_EXIT_FAILED. */
+int command_failed(void);
+
+/* "dm NAME: <message>; see dm NAME --help" on stderr; gives DM_EXIT_USAGE. */
+int command_usage(const command *c, const char *format, ...) DM_PRINTF(2, 3);
+
+/* The help text on stdout; gives DM_EXIT_OK. */
+int command_help(const command *c);
+
+/* A whole number from `least` to `most`. */
+bool command_number(const char *text, long least, long most, long *out);
+
+/* A number above 0 and below 1. */
+bool command_fraction(const char *text, double *out);
+
+/* "processes", "threads", "serial". */
+bool command_engine(const char *text, dm_engine *out);
+const char *command_engine_name(dm_engine engine);
+
+/* Seconds since some moment, for differences. */
+double command_seconds(void);
+
+#endif

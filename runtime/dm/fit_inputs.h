@@ -1,0 +1,34 @@
+/*
+ * fit_inputs.h - what a fit reads: an image, its gradients, a mask, a response. Whatever is wrong
+ * with them is said here, with the file, what was found in it and what was expected.
+ */
+#ifndef DM_FIT_INPUTS_H
+#define DM_FIT_INPUTS_H
+
+#include "dm/models.h"
+
+/* Fewer weighted volumes than this do not even determine a tensor. */
+enum { FIT_MIN_DWI = 6 };
+
+/* Paths; those that may be missing are NULL then. */
+typedef struct fit_files {
+    const char *dwi, *bval, *bvec;
+    const char *mask;     /* NULL: all voxels */
+    const char *volumes;  /* "0,7-66", or a file of such; NULL: all volumes */
+    const char *response; /* NULL or "auto": from the image */
+    double fa_threshold;  /* of the voxels chosen then; 0: the usual 0.7 */
+} fit_files;
+
+typedef struct fit_inputs {
+    dm_volume *dwi; /* only the volumes asked for */
+    dm_gradients *gradients;
+    dm_mask *mask;
+    dm_response response;
+    size_t n_response; /* voxels it was made of; 0: it came from a file */
+} fit_inputs;
+
+/* Yours: fit_inputs_fini, also after a failure. */
+dm_status fit_inputs_read(const fit_files *files, fit_inputs *inputs) DM_NODISCARD;
+void fit_inputs_fini(fit_inputs *inputs);
+
+#endif
