@@ -59,7 +59,8 @@ void dmi_unqueue(dmi_session *session, uint32_t index)
 
 static bool is_open(const dmi_lane *lane)
 {
-    return lane->state == DMI_LANE_SERVING && !lane->blocked && lane->condemned == DM_OK;
+    return lane->state == DMI_LANE_SERVING && !lane->blocked && !lane->stalled &&
+           lane->condemned == DM_OK;
 }
 
 /* Ask the policy; remember its answer for a few tasks, so that most need no look at shared words. */
@@ -144,18 +145,42 @@ static bool place_ready(dmi_session *session)
 
 /* ---- taking back ---- */
 
+static bool is_idle(const dmi_lane *lane)
+{
+    return is_open(lane) && lane->pushed == lane->reaped;
+}
+
 static dmi_lane *idle_lane(dmi_session *session)
 {
-    for (uint32_t i = 0; i < session->lane_count; i++) {
-        dmi_lane *lane = &session->lanes[i];
-        if (is_open(lane) && lane->pushed == lane->reaped)
-            return lane;
-    }
+    for (uint32_t i = 0; i < session->lane_count; i++)
+        if (is_idle(&session->lanes[i]))
+            return &session->lanes[i];
     return NULL;
 }
 
+static uint64_t unstarted(const dmi_lane *lane)
+{
+    if (!is_open(lane) || lane->pushed - lane->reaped < 2)
+        return 0;
+    uint64_t claim = dmi_word_load(&lane->up->claim);
+    return claim < lane->pushed ? lane->pushed - claim : 0;
+}
+
+/* Has the lane's task been running for a while, whatever its tasks took before? */
+static bool is_stuck(dmi_lane *lane)
+{
+    enum { STUCK_MS = 1 };
+    uint64_t done = dmi_word_load(&lane->up->done);
+    int64_t now = dmi_now_ms();
+    if (done != lane->stuck_done || lane->stuck_since_ms == 0) {
+        lane->stuck_done = done;
+        lane->stuck_since_ms = now;
+    }
+    return now - lane->stuck_since_ms > STUCK_MS;
+}
+
 /* A worker has nothing and the queue is empty: share what another has not started, if it is worth a
- * wake-up. */
+ * wake-up; all of it, if that one is stuck. */
 static bool rebalance(dmi_session *session)
 {
     enum { WORTH_NS = 30000 };
@@ -163,15 +188,27 @@ static bool rebalance(dmi_session *session)
         return false;
     for (uint32_t i = 0; i < session->lane_count; i++) {
         dmi_lane *lane = &session->lanes[i];
-        uint64_t unstarted = lane->pushed - lane->reaped;
-        if (!is_open(lane) || unstarted < 2)
+        uint64_t count = unstarted(lane);
+        if (count == 0)
             continue;
-        unstarted = lane->pushed - dmi_word_load(&lane->up->claim);
-        if (unstarted == 0 || unstarted * dmi_word_peek(&lane->up->mean_ns) < WORTH_NS)
+        lane->stalled = is_stuck(lane);
+        if (!lane->stalled && count * dmi_word_peek(&lane->up->mean_ns) < WORTH_NS)
             continue;
         session->favour = 0;
-        return dmi_lane_take_back(session, lane, unstarted / 2) > 0;
+        return dmi_lane_take_back(session, lane, lane->stalled ? 0 : count / 2) > 0;
     }
+    return false;
+}
+
+bool dmi_wants_ticks(dmi_session *session)
+{
+    if (session->rooms_awaited != 0)
+        return true;
+    if (!session->stacked || session->ready_first != 0 || idle_lane(session) == NULL)
+        return false;
+    for (uint32_t i = 0; i < session->lane_count; i++)
+        if (unstarted(&session->lanes[i]) != 0)
+            return true;
     return false;
 }
 
@@ -228,6 +265,15 @@ static void feed_all_blocked(dmi_session *session)
 
 /* ---- the turn ---- */
 
+/* Does any lane still have more than the task it runs? */
+static bool is_stacked(dmi_session *session)
+{
+    for (uint32_t i = 0; i < session->lane_count; i++)
+        if (session->lanes[i].pushed - session->lanes[i].reaped > 1)
+            return true;
+    return false;
+}
+
 bool dmi_turn(dmi_session *session)
 {
     bool moved = false;
@@ -241,8 +287,10 @@ bool dmi_turn(dmi_session *session)
         moved |= place_ready(session);
     else
         moved |= rebalance(session);
-    if (dmi_rooms_awaited(session))
+    if (session->rooms_awaited != 0)
         moved |= dmi_answer_needs(session);
+    if (session->stacked)
+        session->stacked = is_stacked(session);
     dmi_flush(session);
     session->turning = false;
     return moved;
@@ -282,7 +330,7 @@ static uint64_t wake_at(dmi_session *session, const dmi_lane *lane, bool sleepin
 void dmi_arm(dmi_session *session, bool sleeping, uint32_t target)
 {
     bool needed = sleeping || session->blocked_lanes != 0 || session->ready_first != 0 ||
-                  session->loose != 0;
+                  session->loose != 0 || session->stacked;
     uint64_t who = sleeping ? DMI_DRIVER : needed ? DMI_SUPERVISOR : DMI_NOBODY;
     for (uint32_t i = 0; i < session->lane_count; i++) {
         dmi_lane *lane = &session->lanes[i];

@@ -182,7 +182,7 @@ dm_ref dmi_driver_submit(dmi_session *session, const dm_function *function,
         status = submit(&s, function, options, arguments, count, &index);
     drop_puts(&s);
     dm_ref ref = status == DM_OK ? dmi_task_ref(session, index) : failed(session, status);
-    if (session->ready_first != 0 && !session->listening &&
+    if ((session->ready_first != 0 || session->stacked) && !session->listening &&
         dmi_word_peek(&session->head->listener) == DMI_NOBODY)
         dmi_arm(session, false, UINT32_MAX);
     dmi_role_leave(&session->role);
@@ -239,19 +239,26 @@ static bool is_missing(dmi_session *session, uint32_t index)
     return !dmi_is_published(dmi_record_at(session, index));
 }
 
+/* A published ref is known once its task is accounted for, which is a moment later. */
+static bool is_unsettled(dmi_session *session, uint32_t index, dm_into into)
+{
+    return is_missing(session, index) ||
+           (into == DM_INTO_REF && dmi_task_at(session, index)->state == DMI_TASK_SENT);
+}
+
 dm_status dmi_driver_get(dmi_session *session, dm_ref ref, dm_into into, void *out, int64_t timeout_ms)
 {
     uint32_t index;
     dmi_role_take(&session->role);
     dm_status status = dmi_task_of(session, ref, &index);
-    if (status == DM_OK && is_missing(session, index)) {
+    if (status == DM_OK && is_unsettled(session, index, into)) {
         int64_t until = timeout_ms < 0 ? INT64_MAX : dmi_now_ms() + timeout_ms;
         dmi_task_pin(session, index); /* another thread may release it meanwhile */
         dmi_turn(session);
-        while (is_missing(session, index) && dmi_now_ms() < until)
+        while (is_unsettled(session, index, into) && dmi_now_ms() < until)
             dmi_driver_rest(session, index, until);
         dmi_driver_rested(session);
-        if (is_missing(session, index))
+        if (is_unsettled(session, index, into))
             status = dmi_error(DM_ERR_TIMEOUT, "dm_get: %s is not done after %lld ms",
                                dmi_task_name(session, index), (long long)timeout_ms);
         else

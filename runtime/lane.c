@@ -12,7 +12,10 @@
 #include "runtime/dispatch.h"
 #include "runtime/task.h"
 
-enum { BATCH = 16 }; /* entries published together while the worker is busy anyway */
+enum {
+    BATCH = 16,      /* entries published together while the worker is busy anyway */
+    STACK_NS = 10000 /* a task behind others that take as long may be stuck there */
+};
 
 /* ---- slots ---- */
 
@@ -158,6 +161,8 @@ bool dmi_lane_push(dmi_session *session, dmi_lane *lane, uint32_t index)
     lane->pushed++;
     /* A look at the worker's words only once a batch: each look takes its cache line away. */
     bool first = lane->pushed - lane->published == 1;
+    if (first && lane->pushed - lane->reaped > 1 && dmi_word_peek(&lane->up->mean_ns) - 1 >= STACK_NS - 1)
+        session->stacked = true; /* also if nothing is known of it: 0 - 1 is large */
     bool idle = first && lane->published == dmi_word_peek(&lane->up->done);
     if (idle || lane->pushed - lane->published >= BATCH) {
         dmi_lane_publish(session, lane);
@@ -238,6 +243,7 @@ bool dmi_is_sent_here(dmi_session *session, const dmi_lane *lane, uint64_t index
 /* The entries up to `done` are finished, one way or another. */
 static void reap_entries(dmi_session *session, dmi_lane *lane, uint64_t done)
 {
+    lane->stalled = false;
     for (; lane->reaped < done; lane->reaped++) {
         uint64_t index = dmi_word_peek(&lane->down->ring[lane->reaped % DMI_RING]);
         if (index == DMI_VOID)

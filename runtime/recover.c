@@ -43,6 +43,8 @@ static void reset_lane(dmi_session *session, dmi_lane *lane, uint32_t segment)
     lane->trim_pending = lane->blocked = lane->held = false;
     lane->condemned = DM_OK;
     lane->watched_claim = 0;
+    lane->stalled = false;
+    lane->stuck_since_ms = 0;
     dmi_down *down = lane->down;
     dmi_word *const zeroed[] = {&down->tail,    &down->revoke,    &down->held_back, &down->closing,
                                 &down->run_now, &down->up_head,   &down->free_tail, &down->trim,

@@ -87,13 +87,17 @@ static void wait_for_listener(dmi_session *session, int64_t until_ms)
 
 static void listen_to_bell(dmi_session *session, uint32_t target, int64_t until_ms)
 {
+    enum { TICK_MS = 2 };
     session->listening = true;
     dmi_arm(session, true, session->waiting ? UINT32_MAX : target);
     bool moved = dmi_turn(session);
     bool there = target != UINT32_MAX && dmi_is_published(dmi_record_at(session, target));
+    bool ticks = dmi_wants_ticks(session);
     if (!moved && !there) {
         dmi_role_leave(&session->role);
         int64_t left = until_ms == INT64_MAX ? -1 : until_ms - dmi_now_ms();
+        if (ticks && (left < 0 || left > TICK_MS))
+            left = TICK_MS;
         struct pollfd bell = {.fd = session->driver_bell, .events = POLLIN};
         if (poll(&bell, 1, left < -1 ? 0 : left > 1000000 ? 1000000 : (int)left) > 0) {
             uint64_t count;

@@ -104,11 +104,6 @@ void dmi_room_need(dmi_session *session, dmi_lane *lane, uint64_t bytes)
     session->rooms_awaited++;
 }
 
-bool dmi_rooms_awaited(const dmi_session *session)
-{
-    return session->rooms_awaited != 0;
-}
-
 bool dmi_answer_needs(dmi_session *session)
 {
     bool moved = false;

@@ -88,6 +88,9 @@ typedef struct dmi_lane {
     uint64_t watched_claim; /* time limits: the claim last seen, and since when */
     int64_t watched_since_ms;
     int failed_starts;
+    uint64_t stuck_done; /* completions when last looked at with another lane idle, and since when */
+    int64_t stuck_since_ms;
+    bool stalled; /* its task takes long: no other is put behind it */
     dm_status condemned; /* not DM_OK: it is being killed, for this */
     bool held;           /* down->held_back is set */
     uint64_t trims_asked;
@@ -132,6 +135,7 @@ typedef struct dmi_session {
     uint32_t blocked_lanes;
     uint32_t rooms_awaited;
     bool turning;   /* inside dmi_turn */
+    bool stacked;   /* a task was placed behind another that may take long */
     uint32_t loose; /* unfinished tasks that nobody holds */
 
     int driver_bell, supervisor_bell;
@@ -181,8 +185,9 @@ int64_t dmi_next_deadline_ms(dmi_session *session, int64_t now_ms);
 /* The name of the function a lane's worker is running, for the prefix of its output; "" if none. */
 const char *dmi_lane_running(dmi_session *session, const dmi_lane *lane);
 
-/* Is a worker waiting for room in the store? Then pump every few milliseconds. */
-bool dmi_rooms_awaited(const dmi_session *session);
+/* Is there something that only time will settle: room that is awaited, a task stuck behind a long one
+ * while another worker is idle? Then pump every few milliseconds. */
+bool dmi_wants_ticks(dmi_session *session);
 
 /* How many lanes should have workers now (more than settings.workers while some are blocked). */
 uint32_t dmi_lanes_wanted(dmi_session *session);

@@ -610,7 +610,7 @@ static int64_t pump(dmi_supervisor *s, int64_t now)
     int64_t deadline = dmi_next_deadline_ms(session, now);
     if (deadline >= 0)
         at = now + (deadline > 0 ? deadline : 1);
-    if (dmi_rooms_awaited(session))
+    if (dmi_wants_ticks(session))
         earlier(&at, now + ROOM_TICK_MS);
     dmi_role_leave(&session->role);
     return at;

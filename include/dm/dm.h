@@ -233,7 +233,7 @@ DM_API void dm_register(dm_function *function);
     {                                                                                              \
         dm_register(&name_);                                                                       \
     }                                                                                              \
-    static dm_status dm_body_##name_(dm_call *call)
+    static dm_status dm_body_##name_(__attribute__((unused)) dm_call *call)
 
 #define DM_REMOTE_DECLARE(name_) extern dm_function name_
 

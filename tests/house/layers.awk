@@ -10,7 +10,7 @@ BEGIN {
     may["runtime"] = "^(dm/(dm|status)\\.h$|objectstore/|runtime/[^/]*$)"
     may["command"] = "^(dm/|objectstore/|runtime/)"
     may["models"] = "^(dm/|models/)"
-    may["bench"] = "^dm/"
+    may["bench"] = "^(dm/|bench/|support/|\\.\\./support/)"
     may["examples"] = "^dm/"
 
     third_party("lz4", "^lz4.*\\.h$", "objectstore", "once")
