@@ -63,19 +63,23 @@ static bool is_open(const dmi_lane *lane)
            lane->condemned == DM_OK;
 }
 
+static void reap_full_lanes(dmi_session *session)
+{
+    for (uint32_t i = 0; i < session->lane_count; i++)
+        if (is_open(&session->lanes[i]) && !dmi_lane_has_room(&session->lanes[i]))
+            dmi_lane_reap(session, &session->lanes[i]);
+}
+
 /* Ask the policy; remember its answer for a few tasks, so that most need no look at shared words. */
 static bool choose(dmi_session *session)
 {
     dmi_lane_load loads[DMI_MAX_LANES];
     dmi_lane *open[DMI_MAX_LANES];
     int n = 0;
+    reap_full_lanes(session); /* first: what completes may fill other lanes */
     for (uint32_t i = 0; i < session->lane_count; i++) {
         dmi_lane *lane = &session->lanes[i];
-        if (!is_open(lane))
-            continue;
-        if (!dmi_lane_has_room(lane) && !session->turning)
-            dmi_lane_reap(session, lane);
-        if (!dmi_lane_has_room(lane))
+        if (!is_open(lane) || !dmi_lane_has_room(lane))
             continue;
         loads[n] = (dmi_lane_load){dmi_lane_backlog(lane), dmi_word_peek(&lane->up->mean_ns)};
         open[n++] = lane;
@@ -296,41 +300,44 @@ bool dmi_turn(dmi_session *session)
     return moved;
 }
 
-bool dmi_pump(dmi_session *session)
+
+/* Is there work that only goes on when somebody hears of completions? */
+static bool has_unheard_work(const dmi_session *session)
 {
-    bool moved = dmi_turn(session);
-    if (!session->listening)
-        dmi_arm(session, false, UINT32_MAX);
-    return moved;
+    return session->ready_first != 0 || session->dependents != 0 || session->blocked_lanes != 0 ||
+           session->stacked || session->loose != 0;
 }
 
 /* When a lane's worker should ring: late enough not to be a nuisance, early enough that nobody starves.
- * `target` is what the listener waits for. */
+ * `target` is what a sleeping driver thread waits for. */
 static uint64_t wake_at(dmi_session *session, const dmi_lane *lane, bool sleeping, uint32_t target)
 {
+    enum { SHORT_NS = 5000 };
     uint64_t mean = dmi_word_peek(&lane->up->mean_ns);
-    uint64_t end = lane->published;
-    if (sleeping && target == UINT32_MAX)
-        return lane->reaped + 1;
-    if (sleeping && target < UINT32_MAX) {
+    uint64_t end = lane->published, next = lane->reaped + 1;
+    bool is_short = mean != 0 && mean < SHORT_NS;
+    if (session->blocked_lanes != 0 || (sleeping && target == UINT32_MAX))
+        return next;
+    if (session->dependents != 0)
+        return is_short ? end : next;
+    if (sleeping) {
         const dmi_task *task = dmi_task_at(session, target);
         if (task->state == DMI_TASK_SENT && task->lane == lane->index &&
             !(task->flags & DMI_TASK_NESTED))
             return task->position + 1 + dmi_policy_wake_after(end - task->position - 1, mean);
-        if (session->ready_first == 0 && task->state == DMI_TASK_SENT)
-            return DMI_NEVER;
-    }
-    if (!sleeping && session->blocked_lanes != 0)
-        return lane->reaped + 1;
-    if (!sleeping && session->ready_first == 0)
+        if (task->state == DMI_TASK_SENT && session->ready_first == 0)
+            return session->stacked ? end : DMI_NEVER;
+    } else if (session->ready_first == 0) {
         return end;
-    return lane->reaped + 1 + (end - lane->reaped) / 2;
+    } else if (is_short) {
+        return DMI_NEVER; /* nobody sleeps: a worker that runs dry says so (held_back) */
+    }
+    return next + (end - lane->reaped) / 2;
 }
 
 void dmi_arm(dmi_session *session, bool sleeping, uint32_t target)
 {
-    bool needed = sleeping || session->blocked_lanes != 0 || session->ready_first != 0 ||
-                  session->loose != 0 || session->stacked;
+    bool needed = sleeping || has_unheard_work(session);
     uint64_t who = sleeping ? DMI_DRIVER : needed ? DMI_SUPERVISOR : DMI_NOBODY;
     for (uint32_t i = 0; i < session->lane_count; i++) {
         dmi_lane *lane = &session->lanes[i];
@@ -347,5 +354,41 @@ void dmi_arm(dmi_session *session, bool sleeping, uint32_t target)
     }
     if (dmi_word_peek(&session->head->listener) != who)
         dmi_word_publish(&session->head->listener, who);
+    session->armed_for_work = has_unheard_work(session);
     dmi_fence();
+}
+
+/* Did a worker reach its mark before the mark was there to be seen? It will not ring for it. */
+static bool is_due(const dmi_session *session)
+{
+    for (uint32_t i = 0; i < session->lane_count; i++) {
+        const dmi_lane *lane = &session->lanes[i];
+        if (lane->state != DMI_LANE_SERVING || lane->condemned != DM_OK)
+            continue;
+        uint64_t done = dmi_word_load(&lane->up->done);
+        if (done > lane->reaped && done >= dmi_word_peek(&lane->down->wake_at))
+            return true;
+    }
+    return false;
+}
+
+bool dmi_pump(dmi_session *session)
+{
+    bool moved = dmi_turn(session);
+    if (session->listening)
+        return moved;
+    dmi_arm(session, false, UINT32_MAX);
+    while (is_due(session) && dmi_turn(session))
+        dmi_arm(session, false, UINT32_MAX);
+    return moved;
+}
+
+void dmi_leave_armed(dmi_session *session)
+{
+    if (session->armed_for_work || !has_unheard_work(session))
+        return;
+    if (session->listening)
+        dmi_arm(session, true, session->listener_target);
+    else
+        dmi_pump(session);
 }

@@ -30,4 +30,7 @@ void dmi_feed_blocked(dmi_session *session, dmi_lane *lane);
  * or UINT32_MAX for anything), or (sleeping false) leaves. */
 void dmi_arm(dmi_session *session, bool sleeping, uint32_t target);
 
+/* A driver thread is about to leave: if there is work that nobody would hear of, have somebody rung. */
+void dmi_leave_armed(dmi_session *session);
+
 #endif

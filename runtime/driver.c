@@ -139,6 +139,16 @@ static dm_status store_args(dmi_session *session, uint32_t index, const dmi_pack
     return DM_OK;
 }
 
+/* The role was left while an argument was put: another thread may have released a ref meanwhile. */
+static dm_status check_refs(dmi_session *session, const dm_value *arguments, size_t count)
+{
+    uint32_t index;
+    for (size_t i = 0; i < count; i++)
+        if (arguments[i].kind == DM_REF)
+            DM_TRY(dmi_task_of(session, arguments[i].ref, &index));
+    return DM_OK;
+}
+
 static dm_status submit(submission *s, const dm_function *function, const dm_task_options *options,
                         const dm_value *arguments, size_t count, uint32_t *index)
 {
@@ -152,6 +162,8 @@ static dm_status submit(submission *s, const dm_function *function, const dm_tas
         if (blob == 0)
             status = dmi_store_full(session, packed.count);
     }
+    if (status == DM_OK && (s->puts != 0 || blob != 0))
+        status = check_refs(session, arguments, count);
     if (status == DM_OK && !dmi_task_new(session, index))
         status = DM_ERR_NOMEM;
     if (status == DM_OK) {
@@ -164,6 +176,8 @@ static dm_status submit(submission *s, const dm_function *function, const dm_tas
             dmi_task_pin_inputs(session, *index);
         dmi_task_enter(session, *index);
     }
+    if (status != DM_OK && blob != 0)
+        dmi_heap_free(session->heap, blob);
     dmi_packed_free(&packed);
     return status;
 }
@@ -182,9 +196,7 @@ dm_ref dmi_driver_submit(dmi_session *session, const dm_function *function,
         status = submit(&s, function, options, arguments, count, &index);
     drop_puts(&s);
     dm_ref ref = status == DM_OK ? dmi_task_ref(session, index) : failed(session, status);
-    if ((session->ready_first != 0 || session->stacked) && !session->listening &&
-        dmi_word_peek(&session->head->listener) == DMI_NOBODY)
-        dmi_arm(session, false, UINT32_MAX);
+    dmi_leave_armed(session);
     dmi_role_leave(&session->role);
     return ref;
 }
@@ -346,9 +358,7 @@ dm_status dmi_driver_release(dmi_session *session, dm_ref ref)
         if (task->state == DMI_TASK_SENT && !is_missing(session, index))
             dmi_lane_reap(session, &session->lanes[task->lane]);
         dmi_task_drop(session, index);
-        if (session->loose != 0 && !session->listening &&
-            dmi_word_peek(&session->head->listener) == DMI_NOBODY)
-            dmi_arm(session, false, UINT32_MAX);
+        dmi_leave_armed(session);
     }
     dmi_role_leave(&session->role);
     return status;

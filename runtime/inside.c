@@ -548,10 +548,13 @@ static bool find_value(dmi_worker *worker, const dmi_holding *holding, dmi_found
     return state == DMI_THERE || state == DMI_BROKEN;
 }
 
-static dm_status get_ref(dmi_worker *worker, uint64_t refword, dm_ref *out)
+/* The value of `outer` is a ref. */
+static dm_status get_ref(dmi_worker *worker, dm_ref outer, dm_ref *out)
 {
+    uint64_t refword;
+    DM_TRY(dmi_inside_travel(worker, outer, &refword));
     dmi_holding *inner = new_holding(worker, DMI_HOLD_RECORD, out);
-    return inner ? post_word(worker, inner, DMI_MSG_HOLD, refword) : DM_ERR_NOMEM;
+    return inner ? post_word(worker, inner, DMI_MSG_HOLD_INNER, refword) : DM_ERR_NOMEM;
 }
 
 static dm_status get_now(dmi_worker *worker, dm_ref ref, dm_into into, void *out)
@@ -564,7 +567,7 @@ static dm_status get_now(dmi_worker *worker, dm_ref ref, dm_into into, void *out
         return dmi_error(found.status, "%s", found.text);
     dmi_subject subject = {NULL, 0};
     if (into == DM_INTO_REF && found.item.kind == DM_REF)
-        return get_ref(worker, found.item.ref, out);
+        return get_ref(worker, ref, out);
     if (into == DM_INTO_REF || into == DM_INTO_CONST_STRING)
         return dmi_wrong_type(&found.item, into, &subject);
     DM_TRY(dmi_item_into(&found.item, into, out, &subject));

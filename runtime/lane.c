@@ -152,6 +152,7 @@ bool dmi_lane_push(dmi_session *session, dmi_lane *lane, uint32_t index)
     uint32_t slot;
     if (!take_slot(lane, &slot))
         return false;
+    assert(dmi_lane_has_room(lane));
     dmi_task *task = dmi_task_at(session, index);
     dmi_word_publish(&dmi_record_at(session, index)->where, dmi_where(DMI_SLOT, lane->segment, slot));
     task->state = DMI_TASK_SENT;
@@ -221,8 +222,11 @@ size_t dmi_lane_take_back(dmi_session *session, dmi_lane *lane, uint64_t keep)
 
 void dmi_lane_condemn(dmi_lane *lane, dm_status why)
 {
-    if (lane->condemned != DM_OK)
+    if (lane->condemned != DM_OK) {
+        if (why == DM_ERR_WORKER_CORRUPT)
+            lane->condemned = why;
         return;
+    }
     lane->condemned = why;
     if (lane->child.pid > 0)
         kill(lane->child.pid, SIGKILL);
@@ -262,18 +266,19 @@ bool dmi_lane_reap(dmi_session *session, dmi_lane *lane)
     uint64_t posted = dmi_word_load(&lane->up->up_tail);
     if (done == lane->reaped && posted == lane->taken)
         return false;
-    if (lane->condemned != DM_OK)
-        return false;
+    if (lane->condemned == DM_ERR_WORKER_CORRUPT || lane->reaping)
+        return false; /* one that is killed for another reason spoke sense until then */
     if (done < lane->reaped || done > lane->published || posted - lane->taken > DMI_UP_RING) {
         dmi_lane_condemn(lane, DM_ERR_WORKER_CORRUPT);
         return false;
     }
-    while (lane->taken != posted && lane->condemned == DM_OK) {
+    lane->reaping = true; /* what completes makes others ready: no second reaping within */
+    while (lane->taken != posted && lane->condemned != DM_ERR_WORKER_CORRUPT) {
         dmi_message message = lane->up->ring[lane->taken % DMI_UP_RING];
         uint64_t latest = dmi_word_load(&lane->up->done);
         if (message.at < lane->reaped || message.at > latest || latest > lane->published) {
             dmi_lane_condemn(lane, DM_ERR_WORKER_CORRUPT);
-            return true;
+            break;
         }
         reap_entries(session, lane, message.at);
         lane->taken++;
@@ -281,7 +286,8 @@ bool dmi_lane_reap(dmi_session *session, dmi_lane *lane)
         if (!dmi_lane_heed(session, lane, &message))
             dmi_lane_condemn(lane, DM_ERR_WORKER_CORRUPT);
     }
-    if (lane->condemned == DM_OK && done > lane->reaped)
+    if (lane->condemned != DM_ERR_WORKER_CORRUPT && done > lane->reaped)
         reap_entries(session, lane, done);
+    lane->reaping = false;
     return true;
 }

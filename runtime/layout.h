@@ -153,7 +153,7 @@ static inline uint32_t dmi_refword_index(uint64_t ref)
 
 /* ---- D's header ---- */
 
-#define DMI_ABI 0x646d727400000001u /* changes with this file */
+#define DMI_ABI 0x646d727400000002u /* changes with this file */
 
 enum { DMI_NOBODY, DMI_DRIVER, DMI_SUPERVISOR };
 
@@ -195,12 +195,14 @@ typedef enum dmi_message_kind {
     DMI_MSG_SUBMIT = 1, /* a task: cell, function, arguments */
     DMI_MSG_ADOPT,      /* an object of my heap gets a record: cell, offset */
     DMI_MSG_HOLD,       /* a record gets a cell */
+    DMI_MSG_HOLD_INNER, /* the ref that is the value of a record gets a cell */
     DMI_MSG_DROP,       /* a cell is free again */
     DMI_MSG_BLOCKED,    /* I wait for a ref */
     DMI_MSG_UNBLOCKED,  /* no more */
     DMI_MSG_NEED,       /* more room: bytes */
     DMI_MSG_BOUNCED,    /* the placed task at ring position `at` was not run */
     DMI_MSG_RAN,        /* run_now's task is published */
+    DMI_MSG_UNRUN,      /* run_now's task was not run: an input is missing */
     DMI_MSG_TRIMMED     /* free memory was given back */
 } dmi_message_kind;
 
@@ -231,7 +233,6 @@ typedef struct dmi_up {
     dmi_word committed;            /* bytes of memory its heap holds */
     dmi_word ready;                /* 1: serving */
     dmi_word view_written;         /* address of a write through a view, noted by the dying worker */
-    dmi_word exit_status;          /* 1 + the status of an exit() by a task */
     _Alignas(64) dmi_message ring[DMI_UP_RING];
 } dmi_up;
 

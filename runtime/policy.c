@@ -7,7 +7,7 @@ enum {
     WINDOW_NS = 200000,      /* work a lane holds at most */
     WINDOW_TASKS = 1000,     /* and tasks: somewhat less than the ring */
     CONSOLIDATE_NS = 30000,  /* what waking another core costs */
-    EARLY_NS = 20000,        /* a worker waits for an input at most this long before it hands back */
+    EARLY_NS = 20000,        /* so that an input is there well before its worker hands the task back */
     BATCH = 16,
     WAKE_NS = 50000,         /* a wake-up and a bit */
     DRIVER_SPIN_NS = 150000, /* long: spinning about as long as a wake takes and then sleeping is worst */

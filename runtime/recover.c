@@ -163,8 +163,7 @@ static void retire_segment(dmi_session *session, dmi_lane *lane)
 {
     dmi_seat *seat = &session->seats[lane->segment];
     seat->orphan_bytes = dmi_word_load(&lane->up->committed);
-    seat->orphaned = true;
-    dmi_word_publish(&session->segment_generations[lane->segment], ++seat->generation);
+    seat->orphaned = true; /* its generation stays: others go on reading what lives in it */
     dmi_seat_give_back_if_dead(session, lane->segment);
 }
 
@@ -249,7 +248,7 @@ dmi_lane *dmi_overdue_lane(dmi_session *session, int64_t now_ms)
             lane->watched_claim = sign;
             lane->watched_since_ms = now_ms;
         }
-        if (index == UINT32_MAX || lane->blocked || lane->condemned != DM_OK)
+        if (index == UINT32_MAX || lane->condemned != DM_OK)
             continue;
         const dmi_task *task = dmi_task_at(session, index);
         if (task->state == DMI_TASK_SENT && (task->flags & DMI_TASK_LIMITED) &&

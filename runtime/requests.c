@@ -204,6 +204,29 @@ static bool heed_hold(dmi_session *session, dmi_lane *lane, const dmi_message *m
     return true;
 }
 
+/* The value of a record is a ref, and the worker wants that one. It saw it published; if its maker's
+ * lane has not been reaped since, it is now, so that what the value contains is known. */
+static bool heed_hold_inner(dmi_session *session, dmi_lane *lane, const dmi_message *message)
+{
+    uint32_t index, inner;
+    if (!cell_is_free(lane, message->cell) ||
+        !dmi_refword_record(session, word_of(message), &index))
+        return false;
+    const dmi_task *task = dmi_task_at(session, index);
+    if (task->state == DMI_TASK_SENT)
+        dmi_lane_reap(session, &session->lanes[task->lane]);
+    inner = task->contains - 1;
+    if (task->contains != 0)
+        dmi_task_hold(session, inner);
+    else if (dmi_task_new(session, &inner))
+        dmi_task_fail(session, inner, DM_ERR_BADREF, "the ref that %s returned names nothing",
+                      dmi_task_name(session, index));
+    else
+        return false;
+    fill_cell(lane, message, inner);
+    return true;
+}
+
 static bool heed_drop(dmi_session *session, dmi_lane *lane, const dmi_message *message)
 {
     if (message->cell >= lane->cell_room || lane->cells[message->cell] == 0)
@@ -240,11 +263,32 @@ static bool heed_unblocked(dmi_session *session, dmi_lane *lane)
     return true;
 }
 
+/* A task handed to a blocked worker: does it have it? */
+static bool is_nested_here(dmi_session *session, const dmi_lane *lane, uint64_t index)
+{
+    if (index >= session->task_high)
+        return false;
+    const dmi_task *task = dmi_task_at(session, (uint32_t)index);
+    return task->state == DMI_TASK_SENT && task->lane == lane->index &&
+           (task->flags & DMI_TASK_NESTED);
+}
+
+static bool heed_unrun(dmi_session *session, dmi_lane *lane, const dmi_message *message)
+{
+    uint64_t index = word_of(message);
+    if (!is_nested_here(session, lane, index))
+        return false;
+    if (lane->run_now == index + 1)
+        lane->run_now = 0;
+    dmi_task_at(session, (uint32_t)index)->flags |= DMI_TASK_PATIENT;
+    dmi_task_return(session, (uint32_t)index);
+    return true;
+}
+
 static bool heed_ran(dmi_session *session, dmi_lane *lane, const dmi_message *message)
 {
     uint64_t index = word_of(message);
-    if (!dmi_is_sent_here(session, lane, index) ||
-        !(dmi_task_at(session, (uint32_t)index)->flags & DMI_TASK_NESTED))
+    if (!is_nested_here(session, lane, index) || !dmi_is_sent_here(session, lane, index))
         return false;
     if (lane->run_now == index + 1)
         lane->run_now = 0;
@@ -277,6 +321,8 @@ bool dmi_lane_heed(dmi_session *session, dmi_lane *lane, const dmi_message *mess
         return heed_adopt(session, lane, message);
     case DMI_MSG_HOLD:
         return heed_hold(session, lane, message);
+    case DMI_MSG_HOLD_INNER:
+        return heed_hold_inner(session, lane, message);
     case DMI_MSG_DROP:
         return heed_drop(session, lane, message);
     case DMI_MSG_BLOCKED:
@@ -290,6 +336,8 @@ bool dmi_lane_heed(dmi_session *session, dmi_lane *lane, const dmi_message *mess
         return heed_bounced(session, lane, message);
     case DMI_MSG_RAN:
         return heed_ran(session, lane, message);
+    case DMI_MSG_UNRUN:
+        return heed_unrun(session, lane, message);
     case DMI_MSG_TRIMMED:
         dmi_room_trimmed(session, lane);
         return true;

@@ -16,6 +16,7 @@
 #include "runtime/room.h"
 #include "runtime/task.h"
 #include "runtime/value.h"
+#include "runtime/worker.h"
 
 static uint64_t now_ns(void)
 {
@@ -89,7 +90,8 @@ static void listen_to_bell(dmi_session *session, uint32_t target, int64_t until_
 {
     enum { TICK_MS = 2 };
     session->listening = true;
-    dmi_arm(session, true, session->waiting ? UINT32_MAX : target);
+    session->listener_target = session->waiting ? UINT32_MAX : target;
+    dmi_arm(session, true, session->listener_target);
     bool moved = dmi_turn(session);
     bool there = target != UINT32_MAX && dmi_is_published(dmi_record_at(session, target));
     bool ticks = dmi_wants_ticks(session);
@@ -115,6 +117,9 @@ static void listen_to_bell(dmi_session *session, uint32_t target, int64_t until_
 void dmi_driver_rest(dmi_session *session, uint32_t target, int64_t until_ms)
 {
     if (session->settings.engine == DM_ENGINE_SERIAL) {
+        dmi_role_leave(&session->role);
+        dmi_worker_housekeep(session->lanes[0].worker); /* nobody else frees and trims for it */
+        dmi_role_take(&session->role);
         dmi_turn(session);
         return;
     }
@@ -129,7 +134,7 @@ void dmi_driver_rest(dmi_session *session, uint32_t target, int64_t until_ms)
 void dmi_driver_rested(dmi_session *session)
 {
     if (!session->listening && dmi_word_peek(&session->head->listener) == DMI_DRIVER)
-        dmi_arm(session, false, UINT32_MAX);
+        dmi_pump(session);
 }
 
 void dmi_wake_waiters(dmi_session *session)

@@ -90,6 +90,7 @@ typedef struct dmi_lane {
     int failed_starts;
     uint64_t stuck_done; /* completions when last looked at with another lane idle, and since when */
     int64_t stuck_since_ms;
+    bool reaping; /* inside dmi_lane_reap: not again */
     bool stalled; /* its task takes long: no other is put behind it */
     dm_status condemned; /* not DM_OK: it is being killed, for this */
     bool held;           /* down->held_back is set */
@@ -135,7 +136,10 @@ typedef struct dmi_session {
     uint32_t blocked_lanes;
     uint32_t rooms_awaited;
     bool turning;   /* inside dmi_turn */
+    bool armed_for_work; /* workers will ring before they run out */
+    uint32_t listener_target; /* what the listening thread waits for */
     bool stacked;   /* a task was placed behind another that may take long */
+    uint32_t dependents; /* tasks waiting for inputs that are not done */
     uint32_t loose; /* unfinished tasks that nobody holds */
 
     int driver_bell, supervisor_bell;

@@ -8,7 +8,7 @@
 #include "runtime/session.h"
 
 /* Start the thread, and workers for the first settings.workers lanes (engine processes). Returns
- * when they are spawned, not when they are up. */
+ * when the first is spawned, not when they are up. */
 dm_status dmi_supervisor_start(dmi_session *session);
 
 /* End all workers (down->closing is set and they are rung; who is not gone within 100 ms is

@@ -15,6 +15,7 @@
 #include "runtime/lane.h"
 #include "runtime/put.h"
 #include "runtime/registry.h"
+#include "runtime/supervisor.h"
 #include "runtime/room.h"
 #include "runtime/value.h"
 
@@ -193,7 +194,8 @@ void dmi_task_submit(dmi_session *session, uint32_t index, int retries, int64_t 
     task->limit_ms = limit_ms < 0 ? -1 : limit_ms > INT32_MAX ? INT32_MAX : (int32_t)limit_ms;
     if (task->limit_ms >= 0) {
         task->flags |= DMI_TASK_LIMITED;
-        session->limited++;
+        if (session->limited++ == 0 && session->supervisor)
+            dmi_supervisor_poke(session); /* it keeps the time */
     }
     session->counts.tasks_submitted++;
 }
@@ -250,7 +252,8 @@ static void add_edge(dmi_session *session, uint32_t input, uint32_t index)
         return;
     session->edges[edge] = (dmi_edge){index, dmi_task_at(session, input)->edges};
     dmi_task_at(session, input)->edges = edge + 1;
-    dmi_task_at(session, index)->waits++;
+    if (dmi_task_at(session, index)->waits++ == 0)
+        session->dependents++;
 }
 
 /* Inputs that are on their way will do: they are sent before this one, since the queue is in order of
@@ -283,8 +286,10 @@ static void wake_dependents(dmi_session *session, uint32_t index)
     while (edge != 0) {
         dmi_edge here = session->edges[edge - 1];
         free_edge(session, edge - 1);
-        if (--dmi_task_at(session, here.task)->waits == 0)
+        if (--dmi_task_at(session, here.task)->waits == 0) {
+            session->dependents--;
             dmi_dispatch(session, here.task);
+        }
         edge = here.next;
     }
 }

@@ -96,6 +96,8 @@ static bool has_post_room(dmi_worker *worker, void *unused)
 
 void dmi_worker_post(dmi_worker *worker, dmi_message *message)
 {
+    if (dmi_self == worker)
+        say_done(worker); /* what the message may depend on is said before it */
     pthread_mutex_lock(&worker->post_lock);
     while (!has_post_room(worker, NULL)) {
         dmi_worker_ring(worker);
@@ -104,7 +106,7 @@ void dmi_worker_post(dmi_worker *worker, dmi_message *message)
         else
             usleep(100);
     }
-    message->at = dmi_word_peek(&worker->up->done); /* exact: see dmi_call_run's callers */
+    message->at = dmi_word_peek(&worker->up->done);
     dmi_shared_copy(&worker->up->ring[worker->posted % DMI_UP_RING], message, sizeof *message);
     dmi_word_publish(&worker->up->up_tail, ++worker->posted);
     pthread_mutex_unlock(&worker->post_lock);
@@ -238,15 +240,11 @@ static inline void run_entry(dmi_worker *worker)
     uint64_t behind = dmi_word_peek(&worker->down->ring[(worker->next + 1) % DMI_RING]);
     if (behind < DMI_MAX_RECORDS)
         __builtin_prefetch(&worker->records[behind]);
-    if (entry != DMI_VOID && !dmi_call_run(worker, (uint32_t)entry)) {
-        say_done(worker);
+    if (entry != DMI_VOID && !dmi_call_run(worker, (uint32_t)entry))
         dmi_worker_post(worker, &(dmi_message){.kind = DMI_MSG_BOUNCED});
-    }
     worker->done = ++worker->next;
-    if (worker->dropped_count != 0) {
-        say_done(worker);
+    if (worker->dropped_count != 0)
         dmi_inside_say_dropped(worker);
-    }
 }
 
 /* Run what can be claimed at once, if there is anything. */
@@ -314,9 +312,8 @@ bool dmi_worker_run_handed(dmi_worker *worker)
     worker->run_seen = (uint32_t)(word >> 32);
     uint64_t index = (uint32_t)word, outer = dmi_word_peek(&worker->up->nested);
     dmi_word_publish(&worker->up->nested, index + 1);
-    while (!dmi_call_run(worker, (uint32_t)index))
-        sched_yield(); /* its inputs are done or on their way elsewhere */
-    dmi_message ran = {.kind = DMI_MSG_RAN};
+    bool ran_it = dmi_call_run(worker, (uint32_t)index);
+    dmi_message ran = {.kind = ran_it ? DMI_MSG_RAN : DMI_MSG_UNRUN};
     memcpy(ran.args, &index, 8);
     dmi_worker_post(worker, &ran);
     dmi_inside_say_dropped(worker);
