@@ -1,0 +1,103 @@
+# interleave.sh - runs contestants in turn (A B C A B C ...), gathers and compares what they say.
+# A question's `run` sets these, sources this file and calls `interleave "$@"`:
+#
+#   contestants=("dmrt --engine processes" "openmp_tasks")   executables beside each other
+#   baseline=openmp_tasks                                    whom the first one is compared with
+#   published=FILE                                           figures of other machines, or empty
+#   default_runs=7
+# shellcheck shell=bash disable=SC2154 # set by who sources this
+
+usage() {
+    cat <<END
+usage: run BINARIES [--runs N] [--workers N] [--only CASE] [--json FILE]
+BINARIES is where this question's contestants were built; ./dev bench knows.
+END
+    exit 2
+}
+
+# The commit that was built, and whether the tree differs from it.
+commit() {
+    local name
+    name=$(git -C "$here" rev-parse --short=12 HEAD 2>/dev/null) || name=none
+    [ -z "$(git -C "$here" status --porcelain 2>/dev/null | head -1)" ] || name+=-dirty
+    printf '%s\n' "$name"
+}
+
+# CPU time in clock ticks: of the whole machine (also what its host took away), and of our children.
+machine_ticks() {
+    awk '/^cpu / { print $2 + $3 + $4 + $7 + $8 + $9 }' /proc/stat
+}
+
+children_ticks() {
+    # fields 16 and 17 of stat are the ended children's; the name before them holds no space here
+    awk -v field=16 '{ print $field + $(field + 1) }' "/proc/$$/stat"
+}
+
+one_round() {
+    local contestant words
+    for contestant in "${contestants[@]}"; do
+        read -r -a words <<<"$contestant"
+        [ -x "$binaries/${words[0]}" ] || continue # no OpenMP here
+        timeout 300 "$binaries/${words[0]}" "${words[@]:1}" "${passed[@]}" </dev/null >>"$round_lines" || {
+            printf 'run: %s failed: no comparison without right answers\n' "$contestant" >&2
+            exit 1
+        }
+    done
+}
+
+# A round, and whether it had the machine to itself: others used less than 5 % of it meanwhile.
+undisturbed_round() {
+    local machine children started
+    : >"$round_lines"
+    machine=$(machine_ticks) children=$(children_ticks) started=$EPOCHREALTIME
+    one_round
+    machine=$(($(machine_ticks) - machine)) children=$(($(children_ticks) - children))
+    awk -v others=$((machine - children)) -v from="$started" -v to="$EPOCHREALTIME" \
+        -v ticks="$(getconf CLK_TCK)" -v cpus="$(nproc)" \
+        'BEGIN { exit !(others / ticks < 0.05 * cpus * (to - from)) }'
+}
+
+interleave() {
+    export LC_ALL=C
+    [ $# -ge 1 ] || usage
+    binaries=$1
+    runs=${default_runs:-7}
+    passed=()
+    local gathering=(--baseline "$baseline")
+    [ -z "${published-}" ] || gathering+=(--published "$published")
+    shift
+    while [ $# -gt 0 ]; do
+        [ $# -ge 2 ] || usage
+        case $1 in
+            --runs) runs=$2 ;;
+            --json) gathering+=(--json "$2") ;;
+            --workers|--only) passed+=("$1" "$2") ;;
+            *) usage ;;
+        esac
+        shift 2
+    done
+    here=$(dirname "$(readlink -f "$0")")
+    BENCH_COMMIT=$(commit)
+    export BENCH_COMMIT
+    lines=$(mktemp) round_lines=$(mktemp)
+    trap 'rm -f "$lines" "$round_lines"' EXIT
+    # A round that others disturbed is done again, as long as there is patience.
+    local kept=0 disturbed=0 patience=$runs
+    while [ "$kept" -lt "$runs" ]; do
+        [ ! -t 2 ] || printf '\rrun %d of %d ' $((kept + 1)) "$runs" >&2
+        if ! undisturbed_round; then
+            if [ "$patience" -gt 0 ]; then
+                patience=$((patience - 1))
+                continue
+            fi
+            disturbed=$((disturbed + 1))
+        fi
+        cat "$round_lines" >>"$lines"
+        kept=$((kept + 1))
+    done
+    [ ! -t 2 ] || printf '\r                \r' >&2
+    "$binaries/../support/gather" "${gathering[@]}" <"$lines"
+    [ "$disturbed" -eq 0 ] ||
+        printf '\nOther programs disturbed %d of the %d runs: trust the ratios, not the figures.\n' \
+            "$disturbed" "$runs"
+}

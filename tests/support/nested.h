@@ -1,0 +1,281 @@
+/*
+ * nested.h - tasks that submit and wait, hold and hand on: for the tests of each engine.
+ */
+#ifndef TEST_SUPPORT_NESTED_H
+#define TEST_SUPPORT_NESTED_H
+
+#include "tests/support/test.h"
+
+DM_REMOTE_DECLARE(nested_tree);
+DM_REMOTE_DECLARE(nested_depth);
+
+/* Sum of the leaves of a binary tree, each numbered. */
+DM_REMOTE(nested_tree)
+{
+    int64_t low, high, left, right;
+    DM_TRY(dm_arg(call, 0, &low));
+    DM_TRY(dm_arg(call, 1, &high));
+    if (high - low == 1)
+        return dm_return(call, low);
+    int64_t middle = (low + high) / 2;
+    dm_ref a = dm_remote(nested_tree, low, middle), b = dm_remote(nested_tree, middle, high);
+    DM_TRY(dm_get(a, &left));
+    DM_TRY(dm_get(b, &right));
+    return dm_return(call, left + right);
+}
+
+DM_REMOTE(nested_depth)
+{
+    int depth, below = 0;
+    DM_TRY(dm_arg(call, 0, &depth));
+    if (depth > 0) {
+        dm_ref next = dm_remote(nested_depth, depth - 1);
+        DM_TRY(dm_get(next, &below));
+        DM_TRY(dm_release(next));
+    }
+    return dm_return(call, below + 1);
+}
+
+DM_REMOTE(nested_double)
+{
+    int64_t x;
+    DM_TRY(dm_arg(call, 0, &x));
+    return dm_return(call, 2 * x);
+}
+
+/* Hands on a future that is not done yet. */
+DM_REMOTE(nested_hands_on)
+{
+    int64_t x;
+    DM_TRY(dm_arg(call, 0, &x));
+    return dm_return(call, dm_remote(nested_double, dm_remote(nested_double, x)));
+}
+
+/* A result that is a ref is read by a task, once at once and once when its maker is long done. */
+DM_REMOTE(nested_follows)
+{
+    int64_t x, once, again;
+    DM_TRY(dm_arg(call, 0, &x));
+    dm_ref outer = dm_remote(nested_hands_on, x), inner, same;
+    DM_TRY(dm_get(outer, &inner));
+    DM_TRY(dm_get(inner, &once));
+    for (int i = 0; i < 10; i++) {
+        int64_t ignored;
+        dm_ref other = dm_remote(nested_double, i);
+        DM_TRY(dm_get(other, &ignored));
+        DM_TRY(dm_release(other));
+    }
+    DM_TRY(dm_get(outer, &same));
+    DM_TRY(dm_get(same, &again));
+    return dm_return(call, once + again);
+}
+
+DM_REMOTE(nested_puts)
+{
+    double numbers[1000];
+    int64_t x, sum = 0;
+    DM_TRY(dm_arg(call, 0, &x));
+    for (int i = 0; i < 1000; i++)
+        numbers[i] = (double)x;
+    for (int i = 0; i < 10; i++) {
+        dm_ref ref = dm_put(&DM_ARRAY(numbers, DM_F64, 1000));
+        dm_view view;
+        DM_TRY(dm_get(ref, &view));
+        sum += (int64_t)((const double *)view.data)[999];
+        dm_view_release(&view);
+        if (i % 2)
+            DM_TRY(dm_release(ref)); /* the others are dropped at the task's end */
+    }
+    return dm_return(call, sum);
+}
+
+DM_REMOTE(nested_put_handed_on)
+{
+    double numbers[1000];
+    for (int i = 0; i < 1000; i++)
+        numbers[i] = i;
+    return dm_return(call, dm_put(&DM_ARRAY(numbers, DM_F64, 1000)));
+}
+
+DM_REMOTE(nested_sum_of_array)
+{
+    dm_view view;
+    double sum = 0;
+    DM_TRY(dm_arg(call, 0, &view));
+    for (size_t i = 0; i < view.shape[0]; i++)
+        sum += ((const double *)view.data)[i];
+    return dm_return(call, sum);
+}
+
+/* An object of its own is an argument of a task of its own. */
+DM_REMOTE(nested_shares)
+{
+    double numbers[1000], one, two;
+    for (int i = 0; i < 1000; i++)
+        numbers[i] = 1;
+    dm_ref ref = dm_put(&DM_ARRAY(numbers, DM_F64, 1000));
+    dm_ref first = dm_remote(nested_sum_of_array, ref);
+    dm_ref second = dm_remote(nested_sum_of_array, &DM_ARRAY(numbers, DM_F64, 1000));
+    DM_TRY(dm_release(ref));
+    DM_TRY(dm_get(first, &one));
+    DM_TRY(dm_get(second, &two));
+    return dm_return(call, one + two);
+}
+
+DM_REMOTE(nested_waits)
+{
+    dm_ref refs[20];
+    bool ready[20];
+    int64_t sum = 0, x;
+    for (int i = 0; i < 20; i++)
+        refs[i] = dm_remote(nested_double, i);
+    DM_TRY(dm_wait(refs, 20, 5, DM_NONE, ready));
+    int count = 0;
+    for (int i = 0; i < 20; i++)
+        count += ready[i];
+    if (count < 5)
+        return dm_fail(call, "only %d are ready", count);
+    DM_TRY(dm_wait(refs, 20, 20, 20000, ready));
+    for (int i = 0; i < 20; i++) {
+        DM_TRY(dm_get_within(refs[i], &x, 0));
+        sum += x;
+    }
+    return dm_return(call, sum);
+}
+
+static dm_ref nested_kept; /* of this worker */
+
+/* Keeps a ref beyond the task that was given it. */
+DM_REMOTE(nested_keeps)
+{
+    dm_ref ref;
+    DM_TRY(dm_arg(call, 0, &ref));
+    DM_TRY(dm_retain(ref));
+    nested_kept = ref;
+    return dm_return(call, 1);
+}
+
+DM_REMOTE(nested_reads_kept)
+{
+    dm_view view;
+    DM_TRY(dm_get(nested_kept, &view));
+    double last = ((const double *)view.data)[view.shape[0] - 1];
+    dm_view_release(&view);
+    DM_TRY(dm_release(nested_kept));
+    return dm_return(call, last);
+}
+
+DM_REMOTE(nested_fails_below)
+{
+    int64_t x;
+    dm_ref ref = dm_remote(nested_double, "text");
+    dm_status status = dm_get(ref, &x);
+    return status == DM_ERR_TYPE ? dm_fail(call, "as it should: %.200s", dm_last_error()) : DM_OK;
+}
+
+DM_REMOTE(nested_goes_away)
+{
+    (void)call;
+    for (int i = 0; i < 20; i++)
+        dm_remote(nested_double, i); /* and never looks at them */
+    return DM_OK;
+}
+
+static void nested_gone(void)
+{
+    dm_stats stats = {0};
+    assert_soon(dm_stats_get(&stats) == DM_OK && stats.refs == 0);
+    assert_int_equal(stats.objects, 0);
+}
+
+static int64_t nested_int(dm_ref ref)
+{
+    int64_t x = -1;
+    assert_ok(dm_get(ref, &x));
+    dm_release(ref);
+    return x;
+}
+
+static double nested_real(dm_ref ref)
+{
+    double x = -1;
+    assert_ok(dm_get(ref, &x));
+    dm_release(ref);
+    return x;
+}
+
+static void nested_trees(dm_engine engine, int workers)
+{
+    session_begin(engine, workers);
+    assert_int_equal(nested_int(dm_remote(nested_tree, 0, 64)), 64 * 63 / 2);
+    dm_ref many[5];
+    for (int i = 0; i < 5; i++)
+        many[i] = dm_remote(nested_tree, i, i + 16);
+    for (int i = 0; i < 5; i++)
+        assert_int_equal(nested_int(many[i]), 16 * i + 16 * 15 / 2);
+    nested_gone();
+    dm_shutdown();
+}
+
+static void nested_depths(dm_engine engine, int workers)
+{
+    session_begin(engine, workers);
+    assert_int_equal(nested_int(dm_remote(nested_depth, 50)), 51);
+    nested_gone();
+    dm_shutdown();
+}
+
+static void nested_following(dm_engine engine, int workers)
+{
+    session_begin(engine, workers);
+    for (int i = 0; i < 10; i++)
+        assert_int_equal(nested_int(dm_remote(nested_follows, i)), 8 * i);
+    dm_stats stats;
+    assert_ok(dm_stats_get(&stats));
+    assert_int_equal(stats.workers_lost, 0);
+    nested_gone();
+    dm_shutdown();
+}
+
+static void nested_refs(dm_engine engine, int workers)
+{
+    session_begin(engine, workers);
+    dm_ref outer = dm_remote(nested_hands_on, 10), inner;
+    assert_ok(dm_get(outer, &inner));
+    dm_release(outer);
+    assert_int_equal(nested_int(inner), 40);
+    assert_int_equal(nested_int(dm_remote(nested_puts, 3)), 30);
+    outer = dm_remote(nested_put_handed_on);
+    assert_ok(dm_get(outer, &inner));
+    dm_release(outer);
+    assert_true(nested_real(dm_remote(nested_sum_of_array, inner)) == 999 * 500);
+    dm_release(inner);
+    assert_true(nested_real(dm_remote(nested_shares)) == 2000);
+    assert_int_equal(nested_int(dm_remote(nested_waits)), 380);
+    assert_refused(dm_get(outer = dm_remote(nested_fails_below), (void *)NULL), DM_ERR_TASK_FAILED,
+                   "as it should");
+    dm_release(outer);
+    outer = dm_remote(nested_goes_away);
+    assert_ok(dm_get(outer, (void *)NULL));
+    dm_release(outer);
+    nested_gone();
+    dm_shutdown();
+}
+
+/* On one worker, so that the task that reads finds what the other kept. */
+static void nested_keeping(dm_engine engine)
+{
+    double numbers[1000] = {[999] = 7.5};
+    session_begin(engine, 1);
+    dm_ref ref = dm_put(&DM_ARRAY(numbers, DM_F64, 1000));
+    assert_int_equal(nested_int(dm_remote(nested_keeps, ref)), 1);
+    dm_release(ref);
+    dm_stats stats;
+    assert_ok(dm_stats_get(&stats));
+    assert_int_equal(stats.objects, 1);
+    assert_true(nested_real(dm_remote(nested_reads_kept)) == 7.5);
+    nested_gone();
+    dm_shutdown();
+}
+
+#endif
