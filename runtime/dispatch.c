@@ -108,11 +108,28 @@ bool dmi_tasks_are_short(const dmi_session *session)
     return lane && dmi_policy_place_early(dmi_word_peek(&lane->up->mean_ns));
 }
 
+/* No worker will ever run it. Its failure makes its dependents ready, and so doomed: a list, not a
+ * recursion as deep as the graph. */
+static void doom(dmi_session *session, uint32_t index)
+{
+    dmi_task_at(session, index)->next = session->doomed;
+    session->doomed = index + 1;
+    if (session->dooming)
+        return;
+    session->dooming = true;
+    while (session->doomed != 0) {
+        uint32_t first = session->doomed - 1;
+        session->doomed = dmi_task_at(session, first)->next;
+        dmi_task_fail(session, first, session->broken, "%s: %s", dmi_task_name(session, first),
+                      session->broken_text);
+    }
+    session->dooming = false;
+}
+
 void dmi_dispatch(dmi_session *session, uint32_t index)
 {
     if (session->broken != DM_OK) {
-        dmi_task_fail(session, index, session->broken, "%s: %s", dmi_task_name(session, index),
-                      session->broken_text);
+        doom(session, index);
         return;
     }
     /* The queue goes first; and one that is full stays full until something completes. */

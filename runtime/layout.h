@@ -54,7 +54,8 @@ typedef enum dmi_place {
     DMI_SLOT,    /* a task placed: published in slot `position` of `segment`, or to be */
     DMI_OBJECT,  /* an object at byte `position` of `segment` */
     DMI_HERE,    /* a small value, in the record's own bytes */
-    DMI_FAILED   /* a failure found by the driver; the text is an object in D at `position` */
+    DMI_FAILED   /* a failure found by the driver; the text is an object in D at `position`, or there
+                    was no room for it: 0, and `segment` is the status */
 } dmi_place;
 
 static inline uint64_t dmi_where(dmi_place place, uint32_t segment, uint64_t position)

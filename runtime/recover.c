@@ -88,8 +88,7 @@ static const char *death_text(const dmi_death *death, char *text, size_t bytes)
     if (death->cause == DM_ERR_TASK_TIMEOUT)
         snprintf(text, bytes, "its time limit passed and its worker was killed");
     else if (death->cause == DM_ERR_VIEW_WRITTEN)
-        snprintf(text, bytes, "it wrote through a read-only view and its worker got signal %d (%s)",
-                 death->signal, strsignal(death->signal));
+        snprintf(text, bytes, "it wrote through a read-only view, which ended its worker");
     else if (death->cause == DM_ERR_WORKER_CORRUPT)
         snprintf(text, bytes, "its worker wrote nonsense into shared memory and was killed");
     else if (death->signal != 0)
@@ -172,7 +171,7 @@ void dmi_lane_recover(dmi_session *session, dmi_lane *lane, const dmi_death *dea
     dmi_death why = *death;
     if (lane->condemned != DM_OK)
         why.cause = lane->condemned;
-    else if (why.cause == DM_OK && why.signal != 0 && dmi_word_load(&lane->up->view_written) != 0)
+    else if (why.cause == DM_OK && dmi_word_load(&lane->up->view_written) != 0)
         why.cause = DM_ERR_VIEW_WRITTEN;
     dmi_lane_reap(session, lane);
     session->counts.workers_lost++;
@@ -199,14 +198,10 @@ void dmi_session_break(dmi_session *session, dm_status status, const char *reaso
         return;
     session->broken = status;
     snprintf(session->broken_text, sizeof session->broken_text, "%s", reason);
-    for (uint32_t i = 0; i < session->task_high; i++) {
-        dmi_task *task = dmi_task_at(session, i);
-        if (task->state == DMI_TASK_QUEUED)
-            dmi_unqueue(session, i);
-        else if (task->state != DMI_TASK_WAITING)
-            continue;
-        if (task->state == DMI_TASK_WAITING && task->waits == 0)
-            dmi_task_fail(session, i, status, "%s: %s", dmi_task_name(session, i), reason);
+    while (session->ready_first != 0) {
+        uint32_t index = session->ready_first - 1;
+        dmi_unqueue(session, index);
+        dmi_dispatch(session, index); /* fails it, now, and then its dependents */
     }
     for (uint32_t l = 0; l < session->lane_count; l++)
         if (session->lanes[l].state == DMI_LANE_SERVING && session->lanes[l].child.pid <= 0) {

@@ -129,6 +129,8 @@ typedef struct dmi_session {
     uint32_t edge_room, edge_high, edge_free;
     uint32_t ready_first, ready_last; /* index + 1; queue in order of serial */
     uint64_t ready_count;
+    uint32_t doomed;   /* index + 1; a list: to fail, since no worker can be started */
+    bool dooming;
     uint32_t returned; /* index + 1; a list while entries are being taken back */
     uint64_t limited; /* unfinished tasks with a time limit */
     dmi_lane *favourite; /* where the next `favour` tasks go */

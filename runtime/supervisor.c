@@ -492,9 +492,10 @@ static dm_status spawn_into(ward *w, const dmi_control *welcome)
     dm_status status = dmi_spawn(w->supervisor->recipe, &w->child);
     if (status != DM_OK)
         return status;
-    status = dmi_control_send(w->child.socket, welcome);
-    if (status == DM_OK)
-        status = watch(w);
+    /* One that cannot be welcomed has ended already, or will now: its death says the rest. */
+    if (dmi_control_send(w->child.socket, welcome) != DM_OK)
+        dmi_child_signal(&w->child, SIGKILL);
+    status = watch(w);
     if (status != DM_OK) {
         for (int i = 0; i < w->open_polls; i++)
             uv_poll_stop(&w->polls[i]);

@@ -366,7 +366,7 @@ void dmi_task_fail(dmi_session *session, uint32_t index, dm_status status, const
             offset = dmi_error_object(session->heap, &session->seats[0].memory, status, text);
         }
     }
-    dmi_word_publish(&dmi_record_at(session, index)->where, dmi_where(DMI_FAILED, 0, offset));
+    dmi_word_publish(&dmi_record_at(session, index)->where, dmi_where(DMI_FAILED, offset ? 0 : (uint32_t)status, offset));
     session->counts.tasks_failed++;
     finish(session, index);
 }

@@ -110,8 +110,8 @@ dmi_state dmi_find(const dmi_record *record, dmi_found *found)
     case DMI_FAILED:
         if (dmi_where_position(where) != 0)
             return found_object(segment, dmi_where_position(where), found);
-        found->status = DM_ERR_NOMEM;
-        found->text = "a task failed, and there was no memory left to say why";
+        found->status = (dm_status)segment;
+        found->text = dm_strerror(found->status);
         return DMI_BROKEN;
     }
     return DMI_NONSENSE;

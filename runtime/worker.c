@@ -68,6 +68,7 @@ static bool is_serial(const dmi_worker *worker)
 
 void dmi_worker_sleep(dmi_worker *worker, bool (*awake)(dmi_worker *, void *), void *context, int ms)
 {
+    enum { LOST_BELL = 70 };
     if (is_serial(worker)) {
         pump_serially(worker);
         return;
@@ -78,6 +79,8 @@ void dmi_worker_sleep(dmi_worker *worker, bool (*awake)(dmi_worker *, void *), v
         ring_if_asked(worker);
         struct pollfd bell = {.fd = worker->bell, .events = POLLIN};
         if (poll(&bell, 1, ms) > 0) {
+            if (bell.revents & POLLNVAL)
+                _exit(LOST_BELL); /* a task closed descriptors that are not its own */
             uint64_t count;
             ssize_t bytes = read(worker->bell, &count, sizeof count);
             (void)bytes;
@@ -199,6 +202,9 @@ static inline void note_time(dmi_worker *worker)
     if (worker->mean_ns != 0 && worker->mean_ns < SHORT_NS && tasks < GROUP)
         return;
     uint64_t now = now_ns(), each = (now - worker->clock_at) / (tasks ? tasks : 1) + 1;
+    uint64_t most = 8 * worker->mean_ns + SHORT_NS; /* one that was preempted says little of the next */
+    if (worker->mean_ns != 0 && each > most)
+        each = most;
     worker->mean_ns = worker->mean_ns == 0 ? each : (7 * worker->mean_ns + each + 7) / 8;
     worker->clock_at = now;
     worker->clock_tasks = worker->done;
