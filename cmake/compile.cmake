@@ -21,6 +21,15 @@ add_library(dmrt_link INTERFACE)
 # --as-needed: a program that calls no fit does not load OpenBLAS (3 ms and 4 MB in every process).
 target_link_options(dmrt_link INTERFACE LINKER:--as-needed)
 
+# The way of a task through the library is fifty functions of a few instructions in ten files: seen as
+# a whole it is a tenth shorter. Fat objects, so that the static library serves any linker.
+if(CMAKE_C_COMPILER_ID STREQUAL GNU AND NOT CMAKE_BUILD_TYPE STREQUAL Debug AND NOT DMRT_SANITIZE)
+    target_compile_options(dmrt_compile INTERFACE -flto=auto -ffat-lto-objects)
+    target_link_options(dmrt_link INTERFACE -flto=auto)
+endif()
+# Thread-local words (who am I, do I hold the role) are read several times a task.
+target_compile_options(dmrt_compile INTERFACE -ftls-model=initial-exec)
+
 if(DMRT_SANITIZE)
     target_compile_options(dmrt_compile INTERFACE
         -fsanitize=${DMRT_SANITIZE} -fno-sanitize-recover=all)

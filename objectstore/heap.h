@@ -3,9 +3,13 @@
  *
  * jemalloc keeps no byte of its own in the segment, so a reader sees objects and nothing else, and an
  * owner's death at any instruction cannot tear a free list that somebody else needs.
- * Memory is taken from the system (fallocate) extent by extent as the heap grows, so that too little
- * memory is a NULL here and never a SIGBUS later; it stays committed and warm for reuse, because a
- * fresh page costs 2.4 us and a warm one nothing. dmi_heap_trim gives it back.
+ * Memory is taken from the system (fallocate) page by page as the heap grows, so that too little of it
+ * is a 0 here and never a SIGBUS later; it stays committed and warm for reuse, because a fresh page
+ * costs 2.4 us and a warm one nothing. The heap grows only when no free warm memory will do.
+ * dmi_heap_trim gives it back.
+ *
+ * Room for one object lies in one piece of the range: an object larger than three fifths of it may
+ * find none. Address space is free, so let the range be twice of what the heap may ever hold.
  *
  * Thread-safe. One heap has one owner process.
  */
@@ -41,7 +45,8 @@ void dmi_heap_free(dmi_heap *heap, size_t offset);
 /* How many bytes an allocation of `bytes` really takes. */
 size_t dmi_heap_size_of(size_t bytes);
 
-/* How much the grant must at least be raised so that `bytes` surely fit (an upper bound). */
+/* How far beyond *committed the grant must be for `bytes` to fit surely, if the system has memory (an
+ * upper bound); SIZE_MAX if they never can. */
 size_t dmi_heap_growth_for(const dmi_heap *heap, size_t bytes);
 
 /* Punch free memory back to the system and lower *committed. */

@@ -30,7 +30,8 @@ typedef struct dmi_segment {
 dm_status dmi_segment_create(dmi_segment *segment, size_t bytes, bool one_mapping);
 
 /* Map a segment made elsewhere from descriptors received; rw_fd -1 for a reader. Takes the descriptors
- * in every case (closed on failure). Checks the size and the seals. */
+ * in every case (closed on failure). Checks the size, the seals, how each was opened, and that both are
+ * of one memfd: DM_ERR_VERSION. DM_ERR_NOMEM, DM_ERR_SYSTEM. */
 dm_status dmi_segment_attach(dmi_segment *segment, int rw_fd, int ro_fd, size_t bytes);
 
 /* Give up the writable mapping, keep the descriptors: for the process that made the segment on behalf

@@ -228,22 +228,27 @@ static dm_status read_value(dmi_session *session, uint32_t index, dmi_found *fou
     return DM_OK;
 }
 
-/* Its value if it is there; DM_ERR_TIMEOUT if not. */
-static dm_status get_now(dmi_session *session, uint32_t index, dm_into into, void *out)
+/* Read it if it is there; false if not. A published ref is known once its task is accounted for. */
+static bool try_get(dmi_session *session, uint32_t index, dm_into into, void *out, dm_status *status)
 {
     dmi_found found;
+    if (into == DM_INTO_REF && dmi_task_at(session, index)->state == DMI_TASK_SENT)
+        return false;
     switch (dmi_find(dmi_record_at(session, index), &found)) {
-    case DMI_THERE:
-        return read_value(session, index, &found, into, out);
-    case DMI_BROKEN:
-        return dmi_error(found.status, "%s", found.text);
-    case DMI_NONSENSE:
-        return dmi_error(DM_ERR_WORKER_CORRUPT, "%s: its result cannot be read",
-                         dmi_task_name(session, index));
     case DMI_MISSING:
+        return false;
+    case DMI_THERE:
+        *status = read_value(session, index, &found, into, out);
+        return true;
+    case DMI_BROKEN:
+        *status = dmi_error(found.status, "%s", found.text);
+        return true;
+    case DMI_NONSENSE:
         break;
     }
-    return DM_ERR_TIMEOUT;
+    *status = dmi_error(DM_ERR_WORKER_CORRUPT, "%s: its result cannot be read",
+                        dmi_task_name(session, index));
+    return true;
 }
 
 static bool is_missing(dmi_session *session, uint32_t index)
@@ -251,11 +256,25 @@ static bool is_missing(dmi_session *session, uint32_t index)
     return !dmi_is_published(dmi_record_at(session, index));
 }
 
-/* A published ref is known once its task is accounted for, which is a moment later. */
-static bool is_unsettled(dmi_session *session, uint32_t index, dm_into into)
+/* Wait for it. It is pinned meanwhile: another thread may release it. */
+static dm_status get_later(dmi_session *session, uint32_t index, dm_into into, void *out,
+                           int64_t timeout_ms)
 {
-    return is_missing(session, index) ||
-           (into == DM_INTO_REF && dmi_task_at(session, index)->state == DMI_TASK_SENT);
+    int64_t until = timeout_ms < 0 ? INT64_MAX : dmi_now_ms() + timeout_ms;
+    dm_status status = DM_OK;
+    dmi_task_pin(session, index);
+    dmi_turn(session);
+    bool got = try_get(session, index, into, out, &status);
+    while (!got && dmi_now_ms() < until) {
+        dmi_driver_rest(session, index, until);
+        got = try_get(session, index, into, out, &status);
+    }
+    dmi_driver_rested(session);
+    if (!got)
+        status = dmi_error(DM_ERR_TIMEOUT, "dm_get: %s is not done after %lld ms",
+                           dmi_task_name(session, index), (long long)timeout_ms);
+    dmi_task_unpin(session, index);
+    return status;
 }
 
 dm_status dmi_driver_get(dmi_session *session, dm_ref ref, dm_into into, void *out, int64_t timeout_ms)
@@ -263,22 +282,8 @@ dm_status dmi_driver_get(dmi_session *session, dm_ref ref, dm_into into, void *o
     uint32_t index;
     dmi_role_take(&session->role);
     dm_status status = dmi_task_of(session, ref, &index);
-    if (status == DM_OK && is_unsettled(session, index, into)) {
-        int64_t until = timeout_ms < 0 ? INT64_MAX : dmi_now_ms() + timeout_ms;
-        dmi_task_pin(session, index); /* another thread may release it meanwhile */
-        dmi_turn(session);
-        while (is_unsettled(session, index, into) && dmi_now_ms() < until)
-            dmi_driver_rest(session, index, until);
-        dmi_driver_rested(session);
-        if (is_unsettled(session, index, into))
-            status = dmi_error(DM_ERR_TIMEOUT, "dm_get: %s is not done after %lld ms",
-                               dmi_task_name(session, index), (long long)timeout_ms);
-        else
-            status = get_now(session, index, into, out);
-        dmi_task_unpin(session, index);
-    } else if (status == DM_OK) {
-        status = get_now(session, index, into, out);
-    }
+    if (status == DM_OK && !try_get(session, index, into, out, &status))
+        status = get_later(session, index, into, out, timeout_ms);
     dmi_role_leave(&session->role);
     return status;
 }
@@ -355,7 +360,7 @@ dm_status dmi_driver_release(dmi_session *session, dm_ref ref)
     dm_status status = dmi_task_of(session, ref, &index);
     if (status == DM_OK) {
         dmi_task *task = dmi_task_at(session, index);
-        if (task->state == DMI_TASK_SENT && !is_missing(session, index))
+        if (task->state == DMI_TASK_SENT)
             dmi_lane_reap(session, &session->lanes[task->lane]);
         dmi_task_drop(session, index);
         dmi_leave_armed(session);

@@ -222,7 +222,7 @@ dm_ref dmi_inside_ref_of_record(dmi_worker *worker, uint32_t record)
 
 dm_status dmi_inside_travel(dmi_worker *worker, dm_ref ref, uint64_t *refword)
 {
-    dmi_holding *holding;
+    dmi_holding *holding = NULL;
     DM_TRY(holding_of(worker, ref, &holding));
     if (holding->kind == DMI_HOLD_FAILED)
         return dmi_error((dm_status)holding->status, "%s", holding->text ? holding->text : "");
@@ -239,7 +239,7 @@ dm_status dmi_inside_travel(dmi_worker *worker, dm_ref ref, uint64_t *refword)
 
 dm_status dmi_inside_retain(dmi_worker *worker, dm_ref ref)
 {
-    dmi_holding *holding;
+    dmi_holding *holding = NULL;
     DM_TRY(holding_of(worker, ref, &holding));
     if (holding->kind == DMI_HOLD_RECORD)
         DM_TRY(post_word(worker, holding, DMI_MSG_HOLD,
@@ -250,7 +250,7 @@ dm_status dmi_inside_retain(dmi_worker *worker, dm_ref ref)
 
 dm_status dmi_inside_keep(dmi_worker *worker, dm_ref ref)
 {
-    dmi_holding *holding;
+    dmi_holding *holding = NULL;
     DM_TRY(holding_of(worker, ref, &holding));
     if (holding->kept)
         return DM_OK;
@@ -268,7 +268,7 @@ static void let_go_if_unused(dmi_worker *worker, dmi_holding *holding)
 
 dm_status dmi_inside_release(dmi_worker *worker, dm_ref ref)
 {
-    dmi_holding *holding;
+    dmi_holding *holding = NULL;
     DM_TRY(holding_of(worker, ref, &holding));
     if (holding->holds == 1u + holding->kept)
         disown(worker, holding);
@@ -348,7 +348,7 @@ static dm_status buffer_of(dmi_worker *worker, const dm_buffer *buffer, dmi_hold
 
 dm_ref dmi_inside_seal(dmi_worker *worker, dm_buffer *buffer)
 {
-    dmi_holding *holding;
+    dmi_holding *holding = NULL;
     dm_ref ref = {buffer->object};
     dm_status status = buffer_of(worker, buffer, &holding);
     if (status != DM_OK)
@@ -360,7 +360,7 @@ dm_ref dmi_inside_seal(dmi_worker *worker, dm_buffer *buffer)
 
 dm_status dmi_inside_take_buffer(dmi_worker *worker, dm_buffer *buffer, uint64_t *offset)
 {
-    dmi_holding *holding;
+    dmi_holding *holding = NULL;
     DM_TRY(buffer_of(worker, buffer, &holding));
     *offset = holding->offset;
     holding->kind = DMI_HOLD_RECORD; /* nothing to free */
@@ -372,7 +372,7 @@ dm_status dmi_inside_take_buffer(dmi_worker *worker, dm_buffer *buffer, uint64_t
 
 void dmi_inside_abandon(dmi_worker *worker, dm_buffer *buffer)
 {
-    dmi_holding *holding;
+    dmi_holding *holding = NULL;
     if (buffer->object != 0 && buffer_of(worker, buffer, &holding) == DM_OK) {
         disown(worker, holding);
         let_go(worker, holding);
@@ -580,7 +580,7 @@ static dm_status get_now(dmi_worker *worker, dm_ref ref, dm_into into, void *out
 
 dm_status dmi_inside_get(dmi_worker *worker, dm_ref ref, dm_into into, void *out, int64_t timeout_ms)
 {
-    dmi_holding *holding;
+    dmi_holding *holding = NULL;
     DM_TRY(holding_of(worker, ref, &holding));
     if (holding->kind == DMI_HOLD_FAILED)
         return dmi_error((dm_status)holding->status, "%s", holding->text ? holding->text : "");
@@ -623,7 +623,7 @@ dm_status dmi_inside_wait(dmi_worker *worker, const dm_ref *refs, size_t n, size
                           int64_t timeout_ms, bool *ready)
 {
     enum { LOOK_MS = 1 };
-    dmi_holding *holding;
+    dmi_holding *holding = NULL;
     size_t missing = 0;
     for (size_t i = 0; i < n; i++)
         DM_TRY(holding_of(worker, refs[i], &holding));

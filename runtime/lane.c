@@ -13,7 +13,7 @@
 #include "runtime/task.h"
 
 enum {
-    BATCH = 16,      /* entries published together while the worker is busy anyway */
+    BATCH = 32,      /* entries published together while the worker is busy anyway */
     STACK_NS = 10000 /* a task behind others that take as long may be stuck there */
 };
 

@@ -9,7 +9,7 @@ enum {
     CONSOLIDATE_NS = 30000,  /* what waking another core costs */
     EARLY_NS = 20000,        /* so that an input is there well before its worker hands the task back */
     ONE_DOES_NS = 300,       /* submitting a task costs about this: one worker keeps up with shorter ones */
-    BATCH = 16,
+    BATCH = 32,
     WAKE_NS = 50000,         /* a wake-up and a bit */
     DRIVER_SPIN_NS = 150000, /* long: spinning about as long as a wake takes and then sleeping is worst */
     WORKER_SPIN_NS = 50000
@@ -38,13 +38,15 @@ static uint32_t quota_of(const dmi_lane_load *lane, uint64_t budget_ns)
 int dmi_policy_choose(const dmi_lane_load *lanes, int n, uint32_t *quota)
 {
     int least = -1;
+    bool enough = false;
     for (int i = 0; i < n; i++) {
         uint64_t work = lanes[i].backlog * lanes[i].mean_ns;
         if (lanes[i].backlog >= dmi_policy_window(lanes[i].mean_ns)) {
-            if (lanes[i].mean_ns != 0 && lanes[i].mean_ns < ONE_DOES_NS)
-                return -1; /* full of what it will have done before another is awake */
+            enough |= lanes[i].mean_ns != 0 && lanes[i].mean_ns < ONE_DOES_NS;
             continue;
         }
+        if (enough && lanes[i].backlog == 0)
+            continue; /* the full one will have done all it has before this one is awake */
         if (lanes[i].mean_ns != 0 && work < CONSOLIDATE_NS &&
             (lanes[i].backlog == 0 || lanes[i].mean_ns < CONSOLIDATE_NS)) {
             *quota = quota_of(&lanes[i], CONSOLIDATE_NS - work);

@@ -6,6 +6,7 @@
  */
 #include <errno.h>
 #include <poll.h>
+#include <sched.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -52,6 +53,8 @@ static bool glance(dmi_session *session, const dmi_record *record)
         dmi_relax();
         there = dmi_is_published(record);
     }
+    if (!there)
+        sched_yield(); /* the worker may need this very core */
     dmi_role_take(&session->role);
     if (--session->glancing == 0 && session->unburied)
         dmi_seats_bury(session);

@@ -26,8 +26,8 @@ static size_t pages(size_t bytes)
 
 static size_t heap_range(const dmi_session *session)
 {
-    /* Address space, not memory: the whole store may be in one heap, and jemalloc grows in steps. */
-    return pages(8 * session->settings.store_bytes) + ((size_t)1 << 30);
+    /* Address space, not memory: the whole store may be in one heap, twice for fragments. */
+    return pages(2 * session->settings.store_bytes) + ((size_t)1 << 28);
 }
 
 static dm_status make_d(dmi_session *session)

@@ -280,7 +280,7 @@ static void forget(ward *w)
 
 static void break_unstartable(dmi_supervisor *s, const char *what, const char *last_line)
 {
-    char reason[500];
+    char reason[800]; /* what and last_line are shorter than 400 and 256 */
     snprintf(reason, sizeof reason, "worker processes cannot be started, and the last of several "
              "attempts %s%s%s%s", what, *last_line ? ". It printed: \"" : "", last_line,
              *last_line ? "\"" : "");

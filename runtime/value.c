@@ -8,13 +8,24 @@
 #include <string.h>
 
 #include "runtime/layout.h"
+#include "runtime/session.h"
 
 /* ---- records, slots, objects -> items ---- */
+
+/* dmi_base, but the driver looks itself: it does so several times a task. */
+static inline const char *base_of(uint32_t id, size_t *bytes)
+{
+    const dmi_session *session = dmi_the_session;
+    if (session == NULL || id >= session->seat_high)
+        return dmi_base(id, bytes);
+    *bytes = session->seats[id].memory.bytes;
+    return session->seats[id].memory.ro; /* NULL if it is gone */
+}
 
 bool dmi_find_object(uint32_t segment, uint64_t offset, dmi_found *found)
 {
     size_t limit;
-    const char *base = dmi_base(segment, &limit);
+    const char *base = base_of(segment, &limit);
     const dmi_object *object = base ? dmi_object_at(base, limit, offset) : NULL;
     if (object == NULL)
         return false;
@@ -64,7 +75,7 @@ static dmi_state found_failure(const dmi_slot *slot, uint32_t segment, dmi_found
 static const dmi_slot *slot_at(uint64_t where)
 {
     size_t limit;
-    const char *base = dmi_base(dmi_where_segment(where), &limit);
+    const char *base = base_of(dmi_where_segment(where), &limit);
     /* Slots begin at the same place in every W; it is the driver that chose `position`. */
     return base ? (const dmi_slot *)(base + sizeof(dmi_up)) + dmi_where_position(where) : NULL;
 }

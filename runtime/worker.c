@@ -221,7 +221,7 @@ static void restart_clock(dmi_worker *worker)
  * fence waits for all stores on their way, so short tasks are claimed in groups. */
 static inline void claim(dmi_worker *worker, uint64_t tail)
 {
-    enum { SHORT_NS = 2000, GROUP = 8 };
+    enum { SHORT_NS = 2000, GROUP = 16 };
     uint64_t there = tail - worker->next;
     bool one = worker->mean_ns == 0 || worker->mean_ns >= SHORT_NS || there == 1;
     worker->claimed = worker->next + (one ? 1 : there < GROUP ? there : GROUP);
@@ -285,8 +285,11 @@ static void idle(dmi_worker *worker)
     uint64_t until = now_ns() + dmi_policy_worker_spin_ns(worker->cpus);
     for (int i = 0; !has_work(worker, NULL); i++) {
         dmi_relax();
-        if (i % 64 == 63 && now_ns() >= until)
+        if (i % 64 != 63)
+            continue;
+        if (now_ns() >= until)
             break;
+        sched_yield(); /* the driver may need this very core */
     }
     if (!has_work(worker, NULL)) {
         if (dmi_word_peek(&worker->down->free_tail) != worker->freed)

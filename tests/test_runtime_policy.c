@@ -47,6 +47,19 @@ static void nobody_with_a_full_window_is_chosen(void **state)
     }
 }
 
+/* One worker keeps up with a driver whose tasks cost less than submitting them. */
+static void no_idle_worker_is_woken_for_the_shortest_tasks(void **state)
+{
+    (void)state;
+    uint32_t quota;
+    dmi_lane_load lanes[] = {{dmi_policy_window(50), 50}, {0, 50}};
+    assert_int_equal(dmi_policy_choose(lanes, 2, &quota), -1);
+    lanes[1].backlog = 1; /* awake already */
+    assert_int_equal(dmi_policy_choose(lanes, 2, &quota), 1);
+    dmi_lane_load longer[] = {{dmi_policy_window(1000), 1000}, {0, 1000}};
+    assert_int_equal(dmi_policy_choose(longer, 2, &quota), 1);
+}
+
 static void the_least_busy_gets_long_tasks(void **state)
 {
     (void)state;
@@ -133,7 +146,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_window_fits_the_ring),
         cmocka_unit_test(nobody_with_a_full_window_is_chosen),
-        cmocka_unit_test(the_least_busy_gets_long_tasks),
+        cmocka_unit_test(no_idle_worker_is_woken_for_the_shortest_tasks),
+    cmocka_unit_test(the_least_busy_gets_long_tasks),
         cmocka_unit_test(short_tasks_stay_together),
         cmocka_unit_test(a_quota_is_small_and_fits),
         cmocka_unit_test(only_short_tasks_are_placed_early),
