@@ -142,6 +142,7 @@ void dmi_dispatch(dmi_session *session, uint32_t index)
 
 void dmi_flush(dmi_session *session)
 {
+    session->holding = false;
     for (uint32_t i = 0; i < session->lane_count; i++) {
         dmi_lane *lane = &session->lanes[i];
         if (lane->state == DMI_LANE_SERVING && lane->pushed != lane->published)

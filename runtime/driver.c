@@ -282,6 +282,8 @@ dm_status dmi_driver_get(dmi_session *session, dm_ref ref, dm_into into, void *o
     uint32_t index;
     dmi_role_take(&session->role);
     dm_status status = dmi_task_of(session, ref, &index);
+    if (session->holding) /* done with submitting, it seems */
+        dmi_flush(session);
     if (status == DM_OK && !try_get(session, index, into, out, &status))
         status = get_later(session, index, into, out, timeout_ms);
     dmi_role_leave(&session->role);

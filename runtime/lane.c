@@ -167,7 +167,10 @@ bool dmi_lane_push(dmi_session *session, dmi_lane *lane, uint32_t index)
     bool idle = first && lane->published == dmi_word_peek(&lane->up->done);
     if (idle || lane->pushed - lane->published >= BATCH) {
         dmi_lane_publish(session, lane);
-    } else if (!lane->held) {
+        return true;
+    }
+    session->holding = true;
+    if (!lane->held) {
         lane->held = true;
         dmi_word_publish(&lane->down->held_back, 1);
     }

@@ -138,6 +138,7 @@ typedef struct dmi_session {
     uint32_t blocked_lanes;
     uint32_t rooms_awaited;
     bool turning;   /* inside dmi_turn */
+    bool holding;   /* entries were pushed to a ring and not published */
     bool armed_for_work; /* workers will ring before they run out */
     uint32_t listener_target; /* what the listening thread waits for */
     bool stacked;   /* a task was placed behind another that may take long */
