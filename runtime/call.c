@@ -8,8 +8,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "runtime/clock.h"
 #include "runtime/put.h"
 #include "runtime/registry.h"
 #include "runtime/worker.h"
@@ -33,10 +33,9 @@ static const uint8_t *args_of(const dmi_record *record, size_t *bytes)
 static bool await_input(const dmi_worker *worker, const dmi_record *input)
 {
     enum { WAIT_NS = 50000 };
-    struct timespec begin, now;
     if (dmi_is_published(input))
         return true;
-    clock_gettime(CLOCK_MONOTONIC, &begin);
+    uint64_t until = dmi_now_ns() + WAIT_NS;
     for (;;) {
         for (int i = 0; i < 32; i++) {
             dmi_relax();
@@ -47,9 +46,7 @@ static bool await_input(const dmi_worker *worker, const dmi_record *input)
         if (dmi_where_place(where) == DMI_NOWHERE ||
             (dmi_where_place(where) == DMI_SLOT && dmi_where_segment(where) == worker->segment))
             return dmi_is_published(input);
-        clock_gettime(CLOCK_MONOTONIC, &now);
-        int64_t waited = (now.tv_sec - begin.tv_sec) * 1000000000 + (now.tv_nsec - begin.tv_nsec);
-        if (waited > WAIT_NS)
+        if (dmi_now_ns() > until)
             return dmi_is_published(input);
         if (worker->cpus < 3)
             sched_yield(); /* its producer may need this very core */

@@ -33,8 +33,6 @@ typedef struct dmi_control {
     uint64_t inline_bytes;
     uint64_t cpus;
     int64_t store_wait_ms;
-    uint64_t start; /* ring position to begin at */
-    uint64_t free_start; /* free ring position to begin at */
     int fds[DMI_CONTROL_FDS];
     int fd_count;
 } dmi_control;

@@ -23,7 +23,6 @@ static void *thread_main(void *argument)
 {
     dmi_worker *worker = argument;
     dmi_self = worker;
-    dmi_word_publish(&worker->up->ready, 1);
     dmi_worker_serve(worker);
     dmi_self = NULL;
     return NULL;

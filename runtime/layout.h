@@ -232,7 +232,6 @@ typedef struct dmi_up {
     _Alignas(64) dmi_word up_tail; /* messages posted */
     dmi_word free_head;            /* freed objects taken */
     dmi_word committed;            /* bytes of memory its heap holds */
-    dmi_word ready;                /* 1: serving */
     dmi_word view_written;         /* address of a write through a view, noted by the dying worker */
     _Alignas(64) dmi_message ring[DMI_UP_RING];
 } dmi_up;

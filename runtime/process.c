@@ -189,7 +189,6 @@ void dmi_worker_process(int socket)
         give_up();
     dmi_guard_install(&worker);
     dmi_self = &worker;
-    dmi_word_publish(&worker.up->ready, 1);
     dmi_worker_serve(&worker);
     dmi_locals_destroy(worker.locals);
     fflush(NULL);

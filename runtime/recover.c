@@ -42,7 +42,7 @@ static void reset_lane(dmi_session *session, dmi_lane *lane, uint32_t segment)
     lane->trims_asked = 0;
     lane->trim_pending = lane->blocked = lane->held = false;
     lane->condemned = DM_OK;
-    lane->watched_claim = 0;
+    lane->watched_serial = 0;
     lane->stalled = false;
     lane->stuck_since_ms = 0;
     dmi_down *down = lane->down;
@@ -239,8 +239,8 @@ dmi_lane *dmi_overdue_lane(dmi_session *session, int64_t now_ms)
         dmi_lane *lane = &session->lanes[i];
         uint32_t index = running(session, lane);
         uint64_t sign = index == UINT32_MAX ? 0 : dmi_record_at(session, index)->serial;
-        if (sign != lane->watched_claim) {
-            lane->watched_claim = sign;
+        if (sign != lane->watched_serial) {
+            lane->watched_serial = sign;
             lane->watched_since_ms = now_ms;
         }
         if (index == UINT32_MAX || lane->condemned != DM_OK)

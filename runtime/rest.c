@@ -7,9 +7,9 @@
 #include <errno.h>
 #include <poll.h>
 #include <sched.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "runtime/clock.h"
 #include "runtime/dispatch.h"
 #include "runtime/driver.h"
 #include "runtime/lane.h"
@@ -18,13 +18,6 @@
 #include "runtime/task.h"
 #include "runtime/value.h"
 #include "runtime/worker.h"
-
-static uint64_t now_ns(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
 
 static uint64_t spin_time(dmi_session *session, uint32_t target)
 {
@@ -66,12 +59,12 @@ static bool spin(dmi_session *session, uint32_t target)
     uint64_t spin_ns = spin_time(session, target);
     if (spin_ns == 0)
         return false;
-    uint64_t until = now_ns() + spin_ns;
+    uint64_t until = dmi_now_ns() + spin_ns;
     do {
         if (glance(session, dmi_record_at(session, target)))
             return true;
         dmi_turn(session);
-    } while (now_ns() < until);
+    } while (dmi_now_ns() < until);
     return false;
 }
 

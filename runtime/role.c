@@ -5,10 +5,10 @@
 
 #include <linux/membarrier.h>
 #include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "objectstore/word.h"
+#include "runtime/clock.h"
 
 _Thread_local uint64_t dmi_role_mine;
 
@@ -44,20 +44,13 @@ void dmi_role_fini(dmi_role *role)
     pthread_mutex_destroy(&role->mutex);
 }
 
-static uint64_t now_ns(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
-
 /* Others come so often that the bias costs more than it saves. */
 static bool is_crowded(dmi_role *role)
 {
     enum { VISITS = 64, QUICK_NS = 2000000 };
     if (++role->visits % VISITS != 0)
         return false;
-    uint64_t now = now_ns(), since = role->visits_since_ns;
+    uint64_t now = dmi_now_ns(), since = role->visits_since_ns;
     role->visits_since_ns = now;
     return now - since < QUICK_NS;
 }

@@ -3,18 +3,9 @@
  */
 #include "runtime/room.h"
 
-#include <time.h>
-
 #include "runtime/lane.h"
 
 enum { STEP = 16 << 20, FIRST = 8 << 20 };
-
-int64_t dmi_now_ms(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
 
 static uint64_t most(uint64_t a, uint64_t b)
 {

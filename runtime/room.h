@@ -8,10 +8,8 @@
 #ifndef DMI_ROOM_H
 #define DMI_ROOM_H
 
+#include "runtime/clock.h"
 #include "runtime/session.h"
-
-/* Milliseconds of a clock that never jumps. */
-int64_t dmi_now_ms(void);
 
 /* What a new worker may commit without asking. */
 void dmi_room_first_grant(dmi_session *session, dmi_lane *lane);

@@ -82,12 +82,10 @@ typedef struct dmi_lane {
     uint32_t blocked_on;  /* record it waits for */
     uint32_t run_now;     /* record + 1 handed to the blocked worker */
     uint32_t run_count;
-    uint32_t needed_answers;
     uint64_t need_bytes; /* room it asked for and has not got; 0: none */
     int64_t need_until_ms;
-    uint64_t watched_claim; /* time limits: the claim last seen, and since when */
+    uint64_t watched_serial; /* time limits: the task last seen running, and since when */
     int64_t watched_since_ms;
-    int failed_starts;
     uint64_t stuck_done; /* completions when last looked at with another lane idle, and since when */
     int64_t stuck_since_ms;
     bool reaping; /* inside dmi_lane_reap: not again */

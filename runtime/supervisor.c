@@ -20,10 +20,10 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 #include <uv.h>
 
+#include "runtime/clock.h"
 #include "runtime/control.h"
 #include "runtime/lane.h"
 #include "runtime/output.h"
@@ -81,13 +81,6 @@ struct dmi_supervisor {
     char first_text[512];
     ward *wards[DMI_MAX_LANES];
 };
-
-static int64_t now_ms(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
 
 static void look_around(dmi_supervisor *s);
 
@@ -228,7 +221,7 @@ static bool heed_message(ward *w)
         return false;
     if (status == DM_ERR_SYSTEM) { /* it dies, or closed what it must not, or exec'd */
         uv_poll_stop(&w->polls[TALK]);
-        w->kill_at_ms = now_ms() + HANG_UP_MS;
+        w->kill_at_ms = dmi_now_ms() + HANG_UP_MS;
         return false;
     }
     if (status == DM_OK && message.kind == DMI_CONTROL_HELLO) {
@@ -302,7 +295,7 @@ static void start_failed(dmi_supervisor *s, int weight, const char *what, const 
             break_unstartable(s, what, last_line);
     }
     if (s->strikes >= STRIKE)
-        s->next_start_ms = now_ms() + pause;
+        s->next_start_ms = dmi_now_ms() + pause;
 }
 
 static void tell_of_end(ward *w, const dmi_death *death)
@@ -404,8 +397,6 @@ static void fill_welcome(const dmi_session *session, const dmi_lane *lane, dmi_c
                              .inline_bytes = session->settings.inline_bytes,
                              .cpus = (uint64_t)session->settings.cpus,
                              .store_wait_ms = session->settings.store_wait_ms,
-                             .start = lane->pushed,
-                             .free_start = lane->freed,
                              .fd_count = sizeof fds / sizeof fds[0]};
     memcpy(welcome->fds, fds, sizeof fds);
 }
@@ -553,7 +544,7 @@ static int64_t start_missing(dmi_supervisor *s)
     for (uint32_t i = 0; i < wanted; i++) {
         if (s->wards[i])
             continue;
-        if (now_ms() < s->next_start_ms)
+        if (dmi_now_ms() < s->next_start_ms)
             return s->next_start_ms;
         if (start_worker(s, i) != DM_OK) {
             char reason[400];
@@ -564,7 +555,7 @@ static int64_t start_missing(dmi_supervisor *s)
             return s->next_start_ms;
         }
         if (s->strikes >= STRIKE)
-            s->next_start_ms = now_ms() + START_PAUSE_MS;
+            s->next_start_ms = dmi_now_ms() + START_PAUSE_MS;
     }
     return -1;
 }
@@ -628,7 +619,7 @@ static void set_timer(dmi_supervisor *s, int64_t at)
         uv_timer_stop(&s->timer);
         return;
     }
-    int64_t wait = at - now_ms();
+    int64_t wait = at - dmi_now_ms();
     uv_update_time(&s->loop);
     uv_timer_start(&s->timer, on_timer, wait > 1 ? (uint64_t)wait : 1, 0);
 }
@@ -644,7 +635,7 @@ static void kill_all(dmi_supervisor *s)
 /* Whatever has to be done now; and the timer for what has to be done later. */
 static void look_around(dmi_supervisor *s)
 {
-    int64_t now = now_ms();
+    int64_t now = dmi_now_ms();
     if (s->closing) {
         if (now >= s->kill_at_ms)
             kill_all(s);
@@ -685,7 +676,7 @@ static void begin_closing(dmi_supervisor *s)
 {
     dmi_session *session = s->session;
     s->closing = true;
-    s->kill_at_ms = now_ms() + CLOSING_MS;
+    s->kill_at_ms = dmi_now_ms() + CLOSING_MS;
     dmi_role_take(&session->role);
     session->closing = true;
     for (uint32_t i = 0; i < session->lane_limit; i++) {

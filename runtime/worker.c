@@ -9,20 +9,13 @@
 #include <poll.h>
 #include <sched.h>
 #include <stdlib.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "runtime/clock.h"
 #include "runtime/lane.h"
 #include "runtime/policy.h"
 
 _Thread_local dmi_worker *dmi_self;
-
-static uint64_t now_ns(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
 
 /* ---- bells ---- */
 
@@ -201,7 +194,7 @@ static inline void note_time(dmi_worker *worker)
     uint64_t tasks = worker->done - worker->clock_tasks;
     if (worker->mean_ns != 0 && worker->mean_ns < SHORT_NS && tasks < GROUP)
         return;
-    uint64_t now = now_ns(), each = (now - worker->clock_at) / (tasks ? tasks : 1) + 1;
+    uint64_t now = dmi_now_ns(), each = (now - worker->clock_at) / (tasks ? tasks : 1) + 1;
     uint64_t most = 8 * worker->mean_ns + SHORT_NS; /* one that was preempted says little of the next */
     if (worker->mean_ns != 0 && each > most)
         each = most;
@@ -213,7 +206,7 @@ static inline void note_time(dmi_worker *worker)
 
 static void restart_clock(dmi_worker *worker)
 {
-    worker->clock_at = now_ns();
+    worker->clock_at = dmi_now_ns();
     worker->clock_tasks = worker->done;
 }
 
@@ -282,12 +275,12 @@ static bool has_work(dmi_worker *worker, void *unused)
 /* Nothing to do: spin a while, tidy up, sleep. Whoever holds work back for us is told. */
 static void idle(dmi_worker *worker)
 {
-    uint64_t until = now_ns() + dmi_policy_worker_spin_ns(worker->cpus);
+    uint64_t until = dmi_now_ns() + dmi_policy_worker_spin_ns(worker->cpus);
     for (int i = 0; !has_work(worker, NULL); i++) {
         dmi_relax();
         if (i % 64 != 63)
             continue;
-        if (now_ns() >= until)
+        if (dmi_now_ns() >= until)
             break;
         sched_yield(); /* the driver may need this very core */
     }

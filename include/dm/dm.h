@@ -193,16 +193,17 @@ static inline dm_value dm_value_same(dm_value v)
  * A dm_value of an integer, a double or float, a string, a `const dm_array *`, a dm_ref or a
  * dm_value. Strings, arrays and bytes are copied by the call that takes the value.
  */
-#define dm_value_of(x)                                                                             \
-    _Generic((x),                                                                                  \
-        bool: dm_value_uint, char: dm_value_int, signed char: dm_value_int,                        \
-        short: dm_value_int, int: dm_value_int, long: dm_value_int, long long: dm_value_int,       \
-        unsigned char: dm_value_uint, unsigned short: dm_value_uint, unsigned: dm_value_uint,      \
-        unsigned long: dm_value_uint, unsigned long long: dm_value_uint,                           \
-        float: dm_value_double, double: dm_value_double,                                           \
-        char *: dm_value_string, const char *: dm_value_string,                                    \
-        dm_array *: dm_value_array, const dm_array *: dm_value_array,                              \
-        dm_ref: dm_value_ref, dm_value: dm_value_same)(x)
+#define dm_value_of(x) _Generic((x), DM_VALUE_CASES_)(x)
+
+#define DM_VALUE_CASES_                                                                            \
+    bool: dm_value_uint, char: dm_value_int, signed char: dm_value_int, short: dm_value_int,       \
+    int: dm_value_int, long: dm_value_int, long long: dm_value_int,                                \
+    unsigned char: dm_value_uint, unsigned short: dm_value_uint, unsigned: dm_value_uint,          \
+    unsigned long: dm_value_uint, unsigned long long: dm_value_uint,                               \
+    float: dm_value_double, double: dm_value_double,                                               \
+    char *: dm_value_string, const char *: dm_value_string,                                        \
+    dm_array *: dm_value_array, const dm_array *: dm_value_array,                                  \
+    dm_ref: dm_value_ref, dm_value: dm_value_same
 
 /* A remote function. Its name is how every process knows it; the rest is the runtime's. */
 typedef dm_status (*dm_body)(dm_call *call);
@@ -474,16 +475,7 @@ static inline dm_value dm_value_never_(const void *p)
 {
     return (dm_value){.kind = DM_NIL, .u = (uint64_t)(uintptr_t)p};
 }
-#define dm_value_or_none_(x)                                                                       \
-    _Generic((x),                                                                                  \
-        bool: dm_value_uint, char: dm_value_int, signed char: dm_value_int,                        \
-        short: dm_value_int, int: dm_value_int, long: dm_value_int, long long: dm_value_int,       \
-        unsigned char: dm_value_uint, unsigned short: dm_value_uint, unsigned: dm_value_uint,      \
-        unsigned long: dm_value_uint, unsigned long long: dm_value_uint,                           \
-        float: dm_value_double, double: dm_value_double,                                           \
-        char *: dm_value_string, const char *: dm_value_string,                                    \
-        dm_array *: dm_value_array, const dm_array *: dm_value_array,                              \
-        dm_ref: dm_value_ref, dm_value: dm_value_same, dm_buffer *: dm_value_never_)(x)
+#define dm_value_or_none_(x) _Generic((x), DM_VALUE_CASES_, dm_buffer *: dm_value_never_)(x)
 
 /* Argument lists: count them (0 to 16) and make each a dm_value. */
 #define DM_COUNT_(...) DM_COUNT_PICK_(0, ##__VA_ARGS__, 16, 15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0)
