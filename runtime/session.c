@@ -131,7 +131,7 @@ dm_status dmi_session_create(dmi_session **out, const dmi_settings *settings)
     session->tasks = reserve(DMI_MAX_RECORDS * sizeof *session->tasks);
     session->lanes = calloc(session->lane_limit, sizeof *session->lanes);
     if (!session->seats || !session->tasks || !session->lanes)
-        return dmi_error(DM_ERR_NOMEM, "no address space for a session's tables");
+        return dmi_error(DM_ERR_NOMEM, "no address space for a session's tables: raise ulimit -v");
     DM_TRY(make_bells(session));
     DM_TRY(make_d(session));
     make_lanes(session);
