@@ -81,13 +81,40 @@ static dm_status take_line(reader *in, const char *text)
     return DM_OK;
 }
 
+/* getline, but it ends at a zero byte and at a length that no table has: the file may be a device. */
+static ssize_t next_line(char **line, size_t *room, FILE *file)
+{
+    enum { MOST = 16 << 20 };
+    size_t length = 0;
+    int c = 0;
+    while ((c = getc(file)) != EOF) {
+        if (length + 2 > *room) {
+            size_t more = *room ? 2 * *room : 256;
+            char *grown = realloc(*line, more);
+            if (grown == NULL)
+                return -1;
+            *line = grown;
+            *room = more;
+        }
+        if (length == MOST)
+            c = 0;
+        (*line)[length++] = (char)c;
+        if (c == '\n' || c == 0)
+            break;
+    }
+    if (length == 0)
+        return -1;
+    (*line)[length] = 0;
+    return (ssize_t)length;
+}
+
 static dm_status take_lines(reader *in, FILE *file)
 {
     char *line = NULL;
     size_t room = 0;
     ssize_t length;
     dm_status status = DM_OK;
-    while (status == DM_OK && (length = getline(&line, &room, file)) >= 0) {
+    while (status == DM_OK && (length = next_line(&line, &room, file)) >= 0) {
         in->line++;
         if (strlen(line) != (size_t)length)
             status = dmi_error(DM_ERR_FORMAT,

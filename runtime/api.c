@@ -4,6 +4,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "runtime/driver.h"
 #include "runtime/engine.h"
@@ -102,13 +103,28 @@ dm_status dm_init(const dm_options *options)
     return status;
 }
 
+/* No call begins any more, those that wait give up, and all are gone when this returns. */
+static void send_callers_home(dmi_session *session)
+{
+    enum { LOOK_US = 100 };
+    dmi_role_take(&session->role);
+    session->closing = true;
+    while (session->visitors != 0) {
+        dmi_wake_waiters(session);
+        dmi_role_leave(&session->role);
+        usleep(LOOK_US);
+        dmi_role_take(&session->role);
+    }
+    dmi_role_leave(&session->role);
+}
+
 void dm_shutdown(void)
 {
     pthread_mutex_lock(&starting);
     if (state == RUNNING && dmi_self == NULL) {
+        send_callers_home(dmi_the_session);
         dmi_engine_stop(dmi_the_session);
-        dmi_session_destroy(dmi_the_session);
-        dmi_the_session = NULL;
+        dmi_session_destroy(dmi_the_session); /* who comes late finds it closing */
         state = ENDED;
     }
     pthread_mutex_unlock(&starting);
@@ -119,8 +135,11 @@ void dm_shutdown(void)
 dm_ref dm_submit(const dm_function *function, const dm_task_options *options, const dm_value *arguments,
                  size_t count)
 {
+    static const dm_value missing = {.kind = DM_DATA};
     if (!is_running())
         return no_ref();
+    if (arguments == NULL)
+        arguments = &missing, count = count ? 1 : 0; /* a failure that the ref will tell of */
     if (dmi_self)
         return dmi_inside_submit(dmi_self, function, options, arguments, count);
     dm_ref ref = dmi_driver_submit(dmi_the_session, function, options, arguments, count);
@@ -188,8 +207,11 @@ dm_status dm_create(dm_dtype dtype, int ndim, const size_t *shape, dm_buffer *ou
 
 dm_ref dm_seal(dm_buffer *buffer)
 {
+    dm_buffer none = {0};
     if (!is_running())
         return no_ref();
+    if (buffer == NULL)
+        buffer = &none; /* spent, as it were */
     return dmi_self ? dmi_inside_seal(dmi_self, buffer) : dmi_driver_seal(dmi_the_session, buffer);
 }
 
@@ -231,14 +253,17 @@ dm_status dm_stats_get(dm_stats *out)
         return no_session();
     if (dmi_self)
         return dmi_error(DM_ERR_INVALID, "dm_stats_get: the driver has the statistics, a task has not");
+    if (out == NULL)
+        return dmi_error(DM_ERR_INVALID, "dm_stats_get: there is no place for the figures (NULL)");
     dmi_session *session = dmi_the_session;
-    dmi_role_take(&session->role);
+    if (!dmi_driver_enter(session))
+        return DM_ERR_SHUT_DOWN;
     dmi_turn(session);
     *out = session->counts;
     out->store_committed = committed(session);
     for (uint32_t i = 0; i < session->lane_count; i++)
         out->workers += session->lanes[i].state == DMI_LANE_SERVING;
-    dmi_role_leave(&session->role);
+    dmi_driver_leave(session);
     return DM_OK;
 }
 
@@ -248,7 +273,8 @@ int dm_worker_pids(int *pids, int n)
         return 0;
     int count = 0;
     dmi_session *session = dmi_the_session;
-    dmi_role_take(&session->role);
+    if (!dmi_driver_enter(session))
+        return 0;
     for (uint32_t i = 0; i < session->lane_count; i++) {
         int pid = (int)session->lanes[i].child.pid;
         if (pid > 0 && session->lanes[i].state == DMI_LANE_SERVING) {
@@ -257,6 +283,6 @@ int dm_worker_pids(int *pids, int n)
             count++;
         }
     }
-    dmi_role_leave(&session->role);
+    dmi_driver_leave(session);
     return count;
 }

@@ -119,6 +119,8 @@ dm_status dm_arg_into(dm_call *call, int index, dm_into into, void *out)
     if (index < 0 || (uint32_t)index >= call->count)
         return dmi_error(DM_ERR_ARG_MISSING, "%s: argument %d is missing: it was given %u", name, index,
                          call->count);
+    if (out == NULL && into != DM_INTO_NOTHING)
+        return dmi_error(DM_ERR_INVALID, "%s: argument %d: there is no place for it (NULL)", name, index);
     mark_read(call, index);
     const dmi_item *item = &call->items[index];
     dmi_subject subject = {name, index};

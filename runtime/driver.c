@@ -14,6 +14,26 @@
 #include "runtime/task.h"
 #include "runtime/value.h"
 
+/* ---- coming and going ---- */
+
+bool dmi_driver_enter(dmi_session *session)
+{
+    dmi_role_take(&session->role);
+    if (!session->closing) {
+        session->visitors++;
+        return true;
+    }
+    dmi_role_leave(&session->role);
+    dmi_error(DM_ERR_SHUT_DOWN, "%s", dm_strerror(DM_ERR_SHUT_DOWN));
+    return false;
+}
+
+void dmi_driver_leave(dmi_session *session)
+{
+    session->visitors--;
+    dmi_role_leave(&session->role);
+}
+
 /* ---- failures as values ---- */
 
 /* A ref whose dm_get says what dm_last_error says now. */
@@ -38,7 +58,7 @@ static uint64_t room(dmi_session *session, size_t bytes)
     if (offset != 0 || bytes > session->settings.store_bytes)
         return offset;
     int64_t until = dmi_now_ms() + session->settings.store_wait_ms;
-    while (offset == 0 && dmi_now_ms() < until) {
+    while (offset == 0 && !session->closing && dmi_now_ms() < until) {
         dmi_driver_rest(session, UINT32_MAX, dmi_now_ms() + LOOK_MS);
         offset = dmi_room_for_driver(session, bytes);
     }
@@ -78,10 +98,11 @@ static dm_status put(dmi_session *session, const dm_value *value, uint32_t *inde
 dm_ref dmi_driver_put(dmi_session *session, dm_value value)
 {
     uint32_t index;
-    dmi_role_take(&session->role);
+    if (!dmi_driver_enter(session))
+        return DM_NO_REF;
     dm_status status = put(session, &value, &index);
     dm_ref ref = status == DM_OK ? dmi_task_ref(session, index) : failed(session, status);
-    dmi_role_leave(&session->role);
+    dmi_driver_leave(session);
     return ref;
 }
 
@@ -187,7 +208,8 @@ dm_ref dmi_driver_submit(dmi_session *session, const dm_function *function,
 {
     submission s = {session, 0};
     uint32_t index;
-    dmi_role_take(&session->role);
+    if (!dmi_driver_enter(session))
+        return DM_NO_REF;
     dm_status status = DM_OK;
     if (!dmi_registry_knows(function))
         status = dmi_error(DM_ERR_NO_FUNCTION, "no remote function \"%s\" is registered: define it with "
@@ -197,7 +219,7 @@ dm_ref dmi_driver_submit(dmi_session *session, const dm_function *function,
     drop_puts(&s);
     dm_ref ref = status == DM_OK ? dmi_task_ref(session, index) : failed(session, status);
     dmi_leave_armed(session);
-    dmi_role_leave(&session->role);
+    dmi_driver_leave(session);
     return ref;
 }
 
@@ -265,12 +287,14 @@ static dm_status get_later(dmi_session *session, uint32_t index, dm_into into, v
     dmi_task_pin(session, index);
     dmi_turn(session);
     bool got = try_get(session, index, into, out, &status);
-    while (!got && dmi_now_ms() < until) {
+    while (!got && !session->closing && dmi_now_ms() < until) {
         dmi_driver_rest(session, index, until);
         got = try_get(session, index, into, out, &status);
     }
     dmi_driver_rested(session);
-    if (!got)
+    if (!got && session->closing)
+        status = dmi_error(DM_ERR_SHUT_DOWN, "dm_get: the session has been shut down meanwhile");
+    else if (!got)
         status = dmi_error(DM_ERR_TIMEOUT, "dm_get: %s is not done after %lld ms",
                            dmi_task_name(session, index), (long long)timeout_ms);
     dmi_task_unpin(session, index);
@@ -280,20 +304,22 @@ static dm_status get_later(dmi_session *session, uint32_t index, dm_into into, v
 dm_status dmi_driver_get(dmi_session *session, dm_ref ref, dm_into into, void *out, int64_t timeout_ms)
 {
     uint32_t index;
-    dmi_role_take(&session->role);
+    if (!dmi_driver_enter(session))
+        return DM_ERR_SHUT_DOWN;
     dm_status status = dmi_task_of(session, ref, &index);
     if (session->holding) /* done with submitting, it seems */
         dmi_flush(session);
     if (status == DM_OK && !try_get(session, index, into, out, &status))
         status = get_later(session, index, into, out, timeout_ms);
-    dmi_role_leave(&session->role);
+    dmi_driver_leave(session);
     return status;
 }
 
 void dmi_driver_view_release(dmi_session *session, dm_view *view)
 {
     uint32_t index = (uint32_t)view->pin;
-    dmi_role_take(&session->role);
+    if (!dmi_driver_enter(session))
+        return;
     if (((view->pin >> 32) & 0xff) == session->tag && index < session->task_high) {
         dmi_task *task = dmi_task_at(session, index);
         if (task->generation == view->pin >> 40 && task->views > 0) {
@@ -301,7 +327,7 @@ void dmi_driver_view_release(dmi_session *session, dm_view *view)
             dmi_task_unpin(session, index);
         }
     }
-    dmi_role_leave(&session->role);
+    dmi_driver_leave(session);
 }
 
 /* ---- wait ---- */
@@ -326,9 +352,14 @@ dm_status dmi_driver_wait(dmi_session *session, const dm_ref *refs, size_t n, si
 {
     int64_t until = timeout_ms < 0 ? INT64_MAX : dmi_now_ms() + timeout_ms;
     size_t count;
-    dmi_role_take(&session->role);
+    if (!dmi_driver_enter(session))
+        return DM_ERR_SHUT_DOWN;
     dm_status status = count_ready(session, refs, n, ready, &count);
     while (status == DM_OK && count < k) {
+        if (session->closing) {
+            status = dmi_error(DM_ERR_SHUT_DOWN, "dm_wait: the session has been shut down meanwhile");
+            break;
+        }
         if (dmi_now_ms() >= until) {
             status = dmi_error(DM_ERR_TIMEOUT, "dm_wait: %zu of %zu are ready after %lld ms, not %zu",
                                count, n, (long long)timeout_ms, k);
@@ -338,7 +369,7 @@ dm_status dmi_driver_wait(dmi_session *session, const dm_ref *refs, size_t n, si
         status = count_ready(session, refs, n, ready, &count);
     }
     dmi_driver_rested(session);
-    dmi_role_leave(&session->role);
+    dmi_driver_leave(session);
     return status;
 }
 
@@ -347,18 +378,20 @@ dm_status dmi_driver_wait(dmi_session *session, const dm_ref *refs, size_t n, si
 dm_status dmi_driver_retain(dmi_session *session, dm_ref ref)
 {
     uint32_t index;
-    dmi_role_take(&session->role);
+    if (!dmi_driver_enter(session))
+        return DM_ERR_SHUT_DOWN;
     dm_status status = dmi_task_of(session, ref, &index);
     if (status == DM_OK)
         dmi_task_hold(session, index);
-    dmi_role_leave(&session->role);
+    dmi_driver_leave(session);
     return status;
 }
 
 dm_status dmi_driver_release(dmi_session *session, dm_ref ref)
 {
     uint32_t index;
-    dmi_role_take(&session->role);
+    if (!dmi_driver_enter(session))
+        return DM_ERR_SHUT_DOWN;
     dm_status status = dmi_task_of(session, ref, &index);
     if (status == DM_OK) {
         dmi_task *task = dmi_task_at(session, index);
@@ -367,7 +400,7 @@ dm_status dmi_driver_release(dmi_session *session, dm_ref ref)
         dmi_task_drop(session, index);
         dmi_leave_armed(session);
     }
-    dmi_role_leave(&session->role);
+    dmi_driver_leave(session);
     return status;
 }
 
@@ -381,7 +414,8 @@ dm_status dmi_driver_create(dmi_session *session, dm_dtype dtype, int ndim, cons
         return dmi_error(DM_ERR_INVALID, "dm_create: no array of dtype %d and %d such dimensions",
                          (int)dtype, ndim);
     uint32_t index;
-    dmi_role_take(&session->role);
+    if (!dmi_driver_enter(session))
+        return DM_ERR_SHUT_DOWN;
     uint64_t offset = room(session, sizeof(dmi_object) + bytes);
     dm_status status = offset ? DM_OK : dmi_store_full(session, bytes);
     if (status == DM_OK && !dmi_task_new(session, &index)) {
@@ -401,7 +435,7 @@ dm_status dmi_driver_create(dmi_session *session, dm_dtype dtype, int ndim, cons
         if (ndim)
             memcpy(out->shape, shape, (size_t)ndim * sizeof *shape);
     }
-    dmi_role_leave(&session->role);
+    dmi_driver_leave(session);
     return status;
 }
 
@@ -416,14 +450,15 @@ static dm_status buffer_of(dmi_session *session, const dm_buffer *buffer, uint32
 dm_ref dmi_driver_seal(dmi_session *session, dm_buffer *buffer)
 {
     uint32_t index;
-    dmi_role_take(&session->role);
+    if (!dmi_driver_enter(session))
+        return DM_NO_REF;
     dm_status status = buffer_of(session, buffer, &index);
     dm_ref ref = {buffer->object};
     if (status == DM_OK)
         dmi_task_at(session, index)->flags &= (uint8_t)~DMI_TASK_UNSEALED;
     else
         ref = failed(session, status);
-    dmi_role_leave(&session->role);
+    dmi_driver_leave(session);
     *buffer = (dm_buffer){0};
     return ref;
 }
@@ -431,9 +466,10 @@ dm_ref dmi_driver_seal(dmi_session *session, dm_buffer *buffer)
 void dmi_driver_abandon(dmi_session *session, dm_buffer *buffer)
 {
     uint32_t index;
-    dmi_role_take(&session->role);
+    if (!dmi_driver_enter(session))
+        return;
     if (buffer->object != 0 && buffer_of(session, buffer, &index) == DM_OK)
         dmi_task_drop(session, index);
-    dmi_role_leave(&session->role);
+    dmi_driver_leave(session);
     *buffer = (dm_buffer){0};
 }

@@ -20,6 +20,11 @@ dm_ref dmi_driver_seal(dmi_session *session, dm_buffer *buffer);
 void dmi_driver_abandon(dmi_session *session, dm_buffer *buffer);
 void dmi_driver_view_release(dmi_session *session, dm_view *view);
 
+/* Every call is between these: the role is held after, and dm_shutdown waits until all have left.
+ * False if the session is closing: the role is not held, DM_ERR_SHUT_DOWN is set. */
+bool dmi_driver_enter(dmi_session *session);
+void dmi_driver_leave(dmi_session *session);
+
 /* Wait until something may have changed, or `until_ms`. Role held before and after, not during.
  * `target`: a record that is awaited, or UINT32_MAX. (rest.c) */
 void dmi_driver_rest(dmi_session *session, uint32_t target, int64_t until_ms);

@@ -119,7 +119,7 @@ void dmi_driver_rest(dmi_session *session, uint32_t target, int64_t until_ms)
         dmi_turn(session);
         return;
     }
-    if (dmi_turn(session))
+    if (session->closing || dmi_turn(session))
         return;
     if (session->listening)
         wait_for_listener(session, until_ms);

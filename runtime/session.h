@@ -105,7 +105,8 @@ typedef struct dmi_task dmi_task;
 typedef struct dmi_session {
     dmi_settings settings;
     dmi_role role;
-    bool closing;
+    bool closing; /* no call begins any more */
+    struct dmi_session *buried; /* the session before this one */
 
     dmi_seat *seats; /* 65536 */
     uint32_t seat_high;
@@ -146,6 +147,7 @@ typedef struct dmi_session {
     int driver_bell, supervisor_bell;
     pthread_cond_t turn; /* threads waiting while another listens */
     bool listening;      /* a driver thread listens to the bell */
+    uint32_t visitors;   /* driver threads in a call, resting ones included */
     uint32_t waiting;    /* driver threads blocked */
     uint32_t glancing;   /* driver threads that look at a slot without the role */
     bool unburied;       /* a segment could not be unmapped because of them */

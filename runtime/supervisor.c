@@ -729,9 +729,23 @@ static void *supervisor_main(void *argument)
     return NULL;
 }
 
+/* libuv aborts the program if its first loop gets no descriptors for its signal pipe. */
+static bool can_have_descriptors(int any)
+{
+    enum { NEEDED = 10 };
+    int probes[NEEDED], count = 0;
+    while (count < NEEDED && (probes[count] = dup(any)) >= 0)
+        count++;
+    for (int i = 0; i < count; i++)
+        close(probes[i]);
+    return count == NEEDED;
+}
+
 /* The handles; what was made is closed again by closing the loop. */
 static int open_loop(dmi_supervisor *s)
 {
+    if (!can_have_descriptors(s->session->supervisor_bell))
+        return UV_EMFILE;
     int error = uv_loop_init(&s->loop);
     if (error)
         return error;

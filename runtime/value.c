@@ -166,6 +166,9 @@ static const char *subject_text(const dmi_subject *subject, char *buffer, size_t
 dm_status dmi_wrong_type(const dmi_item *item, dm_into into, const dmi_subject *subject)
 {
     char buffer[300];
+    if ((unsigned)into > DM_INTO_REF)
+        return dmi_error(DM_ERR_INVALID, "%s: %d is no dm_into",
+                         subject_text(subject, buffer, sizeof buffer), (int)into);
     return dmi_error(DM_ERR_TYPE, "%s: expected %s, got %s", subject_text(subject, buffer, sizeof buffer),
                      into_names[into], kind_name(item));
 }

@@ -226,6 +226,8 @@ dm_status dmi_value_check(const dm_value *value)
     size_t bytes;
     if ((unsigned)value->kind > DM_REF)
         return dmi_error(DM_ERR_INVALID, "a dm_value of kind %d is none", (int)value->kind);
+    if (value->kind == DM_STRING && value->string == NULL)
+        return dmi_error(DM_ERR_INVALID, "a string is expected, got NULL");
     if (value->kind != DM_DATA)
         return DM_OK;
     const dm_array *array = value->array;

@@ -278,7 +278,8 @@ DM_API dm_status dm_init(const dm_options *options) DM_NODISCARD;
 
 /*
  * End the session: unfinished tasks are abandoned, workers ended and reaped, all memory given back.
- * Views and refs are void from here on. Does nothing without a session. Blocks, well under a second.
+ * Views and refs are void from here on. Calls of other threads end first: those that wait return
+ * DM_ERR_SHUT_DOWN. Does nothing without a session. Blocks, well under a second.
  */
 DM_API void dm_shutdown(void);
 
@@ -310,7 +311,7 @@ DM_API dm_ref dm_submit(const dm_function *function, const dm_task_options *opti
 DM_API const dm_function *dm_function_named(const char *name);
 
 /*
- * Put a value into the store: dm_put(x) for anything dm_value_of takes, copied. A failure (the store
+ * Put a value into the store: dm_put(x) for anything dm_value_of takes but a ref, copied. A failure (the store
  * is full) is a ref whose dm_get says so. Yours: dm_release it.
  */
 #define dm_put(x_) dm_put_value(dm_value_of(x_))
