@@ -75,10 +75,7 @@ static void wait_for_listener(dmi_session *session, int64_t until_ms)
     if (!session->listening)
         return;
     session->waiting++;
-    if (until_ms == INT64_MAX)
-        pthread_cond_wait(&session->turn, &session->role.mutex);
-    else
-        pthread_cond_timedwait(&session->turn, &session->role.mutex, &until);
+    dmi_role_wait(&session->role, &session->turn, until_ms == INT64_MAX ? NULL : &until);
     session->waiting--;
 }
 

@@ -55,9 +55,9 @@ static bool is_crowded(dmi_role *role)
     return now - since < QUICK_NS;
 }
 
-void dmi_role_take_slowly(dmi_role *role)
+/* The mutex is held: keep the owner out, too. */
+static void exclude_owner(dmi_role *role)
 {
-    pthread_mutex_lock(&role->mutex);
     if (!role->biased || dmi_role_mine == role->id)
         return;
     atomic_store_explicit(&role->wanted, 1, memory_order_relaxed); /* private atomic */
@@ -68,9 +68,30 @@ void dmi_role_take_slowly(dmi_role *role)
         role->biased = false; /* `wanted` stays */
 }
 
-void dmi_role_leave_slowly(dmi_role *role)
+static void admit_owner(dmi_role *role)
 {
     if (role->biased && dmi_role_mine != role->id)
         atomic_store_explicit(&role->wanted, 0, memory_order_release); /* private atomic */
+}
+
+void dmi_role_take_slowly(dmi_role *role)
+{
+    pthread_mutex_lock(&role->mutex);
+    exclude_owner(role);
+}
+
+void dmi_role_leave_slowly(dmi_role *role)
+{
+    admit_owner(role);
     pthread_mutex_unlock(&role->mutex);
+}
+
+void dmi_role_wait(dmi_role *role, pthread_cond_t *condition, const struct timespec *until)
+{
+    admit_owner(role);
+    if (until == NULL)
+        pthread_cond_wait(condition, &role->mutex);
+    else
+        pthread_cond_timedwait(condition, &role->mutex, until);
+    exclude_owner(role); /* it may have come in while the mutex was free */
 }

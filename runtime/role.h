@@ -16,6 +16,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <time.h>
 
 typedef struct dmi_role {
     atomic_int inside; /* the owner holds it, by the bias; private atomic */
@@ -62,6 +63,9 @@ static inline void dmi_role_leave(dmi_role *role)
     }
     dmi_role_leave_slowly(role);
 }
+
+/* Leave it, wait for the condition (until NULL: for ever), take it again. It is held firmly. */
+void dmi_role_wait(dmi_role *role, pthread_cond_t *condition, const struct timespec *until);
 
 /* Hold it by the mutex, so that it can be waited with; the role may have been left in between. */
 static inline void dmi_role_take_firmly(dmi_role *role)
