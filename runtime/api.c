@@ -9,6 +9,7 @@
 #include "runtime/driver.h"
 #include "runtime/engine.h"
 #include "runtime/registry.h"
+#include "runtime/residence.h"
 #include "runtime/spawn.h"
 #include "runtime/worker.h"
 
@@ -123,6 +124,7 @@ void dm_shutdown(void)
     pthread_mutex_lock(&starting);
     if (state == RUNNING && dmi_self == NULL) {
         send_callers_home(dmi_the_session);
+        dmi_residence_stop(dmi_the_session);
         dmi_engine_stop(dmi_the_session);
         dmi_session_destroy(dmi_the_session); /* who comes late finds it closing */
         state = ENDED;
@@ -236,6 +238,38 @@ void dm_view_release(dm_view *view)
     *view = (dm_view){0};
 }
 
+/* ---- scopes ---- */
+
+static dm_status enter_scope(int step)
+{
+    if (!is_running())
+        return no_session();
+    if (dmi_self)
+        return dmi_error(DM_ERR_INVALID, "a scope is the driver's: a task has none");
+    dmi_session *session = dmi_the_session;
+    dm_status status = DM_OK;
+    if (!dmi_driver_enter(session))
+        return DM_ERR_SHUT_DOWN;
+    if (step < 0 && session->scopes == 0)
+        status = dmi_error(DM_ERR_INVALID, "dm_scope_end: no scope was begun");
+    else
+        session->scopes += (uint32_t)step;
+    if (status == DM_OK && session->scopes == 0)
+        dmi_residence_scope_end(session);
+    dmi_driver_leave(session);
+    return status;
+}
+
+dm_status dm_scope_begin(void)
+{
+    return enter_scope(1);
+}
+
+dm_status dm_scope_end(void)
+{
+    return enter_scope(-1);
+}
+
 /* ---- introspection ---- */
 
 static uint64_t committed(const dmi_session *session)
@@ -261,6 +295,7 @@ dm_status dm_stats_get(dm_stats *out)
     dmi_turn(session);
     *out = session->counts;
     out->store_committed = committed(session);
+    dmi_residence_stats(session, out);
     for (uint32_t i = 0; i < session->lane_count; i++)
         out->workers += session->lanes[i].state == DMI_LANE_SERVING;
     dmi_driver_leave(session);

@@ -33,21 +33,21 @@ static const uint8_t *args_of(const dmi_record *record, size_t *bytes)
 static bool await_input(const dmi_worker *worker, const dmi_record *input)
 {
     enum { WAIT_NS = 50000 };
-    if (dmi_is_published(input))
+    if (dmi_is_at_hand(input))
         return true;
     uint64_t until = dmi_now_ns() + WAIT_NS;
     for (;;) {
         for (int i = 0; i < 32; i++) {
             dmi_relax();
-            if (dmi_is_published(input))
+            if (dmi_is_at_hand(input))
                 return true;
         }
         uint64_t where = dmi_word_load(&input->where);
-        if (dmi_where_place(where) == DMI_NOWHERE ||
+        if (dmi_where_place(where) == DMI_NOWHERE || dmi_where_place(where) == DMI_DISK ||
             (dmi_where_place(where) == DMI_SLOT && dmi_where_segment(where) == worker->segment))
-            return dmi_is_published(input);
+            return dmi_is_at_hand(input);
         if (dmi_now_ns() > until)
-            return dmi_is_published(input);
+            return dmi_is_at_hand(input);
         if (worker->cpus < 3)
             sched_yield(); /* its producer may need this very core */
     }

@@ -6,8 +6,10 @@
  */
 #include "runtime/dispatch.h"
 
+#include "runtime/inputs.h"
 #include "runtime/lane.h"
 #include "runtime/policy.h"
+#include "runtime/residence.h"
 #include "runtime/room.h"
 #include "runtime/task.h"
 #include "runtime/wire.h"
@@ -132,8 +134,13 @@ void dmi_dispatch(dmi_session *session, uint32_t index)
         doom(session, index);
         return;
     }
+    bool at_hand = session->away == 0 || dmi_inputs_are_at_hand(session, index);
+    if (!at_hand && (dmi_task_at(session, index)->flags & DMI_TASK_FETCHING)) {
+        dmi_inputs_refused(session, index);
+        return;
+    }
     /* The queue goes first; and one that is full stays full until something completes. */
-    if (session->ready_count == 0 && place(session, index))
+    if (session->ready_count == 0 && at_hand && place(session, index))
         return;
     enqueue(session, index);
     if (session->ready_count % 64 == 1 && !session->turning)
@@ -155,6 +162,12 @@ static bool place_ready(dmi_session *session)
     bool moved = false;
     while (session->ready_first != 0) {
         uint32_t index = session->ready_first - 1;
+        if (session->away != 0 && !dmi_inputs_are_at_hand(session, index)) {
+            if (!dmi_inputs_fetch(session, index, false))
+                break;
+            moved = true;
+            continue;
+        }
         dmi_unqueue(session, index);
         if (!place(session, index)) {
             enqueue(session, index);
@@ -224,7 +237,7 @@ static bool rebalance(dmi_session *session)
 
 bool dmi_wants_ticks(dmi_session *session)
 {
-    if (session->rooms_awaited != 0)
+    if (session->rooms_awaited != 0 || dmi_residence_wants_ticks(session))
         return true;
     if (!session->stacked || session->ready_first != 0 || idle_lane(session) == NULL)
         return false;
@@ -267,6 +280,10 @@ void dmi_feed_blocked(dmi_session *session, dmi_lane *lane)
     uint32_t index = runnable_towards(session, lane->blocked_on, 0);
     if (index == UINT32_MAX)
         return;
+    if (session->away != 0 && !dmi_inputs_are_at_hand(session, index)) {
+        dmi_inputs_fetch(session, index, true);
+        return;
+    }
     dmi_unqueue(session, index);
     if (!dmi_lane_run_now(session, lane, index))
         enqueue(session, index);
@@ -309,6 +326,8 @@ bool dmi_turn(dmi_session *session)
         moved |= place_ready(session);
     else
         moved |= rebalance(session);
+    if (dmi_residence_wants_ticks(session))
+        moved |= dmi_residence_turn(session);
     if (session->rooms_awaited != 0)
         moved |= dmi_answer_needs(session);
     if (session->stacked)

@@ -10,6 +10,7 @@
 #include "runtime/lane.h"
 #include "runtime/put.h"
 #include "runtime/registry.h"
+#include "runtime/residence.h"
 #include "runtime/room.h"
 #include "runtime/task.h"
 #include "runtime/value.h"
@@ -57,8 +58,8 @@ static uint64_t room(dmi_session *session, size_t bytes)
     uint64_t offset = dmi_room_for_driver(session, bytes);
     if (offset != 0 || bytes > session->settings.store_bytes)
         return offset;
-    int64_t until = dmi_now_ms() + session->settings.store_wait_ms;
-    while (offset == 0 && !session->closing && dmi_now_ms() < until) {
+    int64_t since = dmi_now_ms();
+    while (offset == 0 && !session->closing && dmi_room_may_come(session, since)) {
         dmi_driver_rest(session, UINT32_MAX, dmi_now_ms() + LOOK_MS);
         offset = dmi_room_for_driver(session, bytes);
     }
@@ -92,7 +93,18 @@ static dm_status put(dmi_session *session, const dm_value *value, uint32_t *inde
         return DM_ERR_NOMEM;
     }
     dmi_task_is_object(session, *index, 0, offset, bytes);
+    dmi_task_at(session, *index)->flags |= DMI_TASK_UNSEALED;
     return DM_OK;
+}
+
+/* From here on others know of it. */
+static void seal(dmi_session *session, uint32_t index)
+{
+    dmi_task *task = dmi_task_at(session, index);
+    if (!(task->flags & DMI_TASK_UNSEALED))
+        return;
+    task->flags &= (uint8_t)~DMI_TASK_UNSEALED;
+    dmi_residence_enter(session, index);
 }
 
 dm_ref dmi_driver_put(dmi_session *session, dm_value value)
@@ -101,6 +113,8 @@ dm_ref dmi_driver_put(dmi_session *session, dm_value value)
     if (!dmi_driver_enter(session))
         return DM_NO_REF;
     dm_status status = put(session, &value, &index);
+    if (status == DM_OK)
+        seal(session, index);
     dm_ref ref = status == DM_OK ? dmi_task_ref(session, index) : failed(session, status);
     dmi_driver_leave(session);
     return ref;
@@ -118,7 +132,7 @@ static dm_status travel(void *context, dm_ref ref, uint64_t *refword)
     const submission *s = context;
     uint32_t index;
     DM_TRY(dmi_task_of(s->session, ref, &index));
-    *refword = dmi_refword(DMI_REF_RECORD, 0, 0, index);
+    *refword = dmi_task_refword(s->session, index);
     return DM_OK;
 }
 
@@ -129,7 +143,7 @@ static dm_status object_argument(void *context, const dm_value *value, uint64_t 
     DM_TRY(put(s->session, value, &index));
     dmi_task_at(s->session, index)->next = s->puts;
     s->puts = index + 1;
-    *refword = dmi_refword(DMI_REF_RECORD, 0, 0, index);
+    *refword = dmi_task_refword(s->session, index);
     return DM_OK;
 }
 
@@ -139,6 +153,7 @@ static void drop_puts(submission *s)
     while (s->puts != 0) {
         uint32_t index = s->puts - 1;
         s->puts = dmi_task_at(s->session, index)->next;
+        seal(s->session, index);
         dmi_task_drop(s->session, index);
     }
 }
@@ -259,7 +274,11 @@ static bool try_get(dmi_session *session, uint32_t index, dm_into into, void *ou
     switch (dmi_find(dmi_record_at(session, index), &found)) {
     case DMI_MISSING:
         return false;
+    case DMI_AWAY:
+        return false;
     case DMI_THERE:
+        if (dmi_task_at(session, index)->bytes != 0)
+            dmi_residence_touch(session, index);
         *status = read_value(session, index, &found, into, out);
         return true;
     case DMI_BROKEN:
@@ -278,19 +297,35 @@ static bool is_missing(dmi_session *session, uint32_t index)
     return !dmi_is_published(dmi_record_at(session, index));
 }
 
-/* Wait for it. It is pinned meanwhile: another thread may release it. */
+/* There is no room to bring it, as of late. */
+static bool was_refused(dmi_session *session, uint32_t index, uint32_t refusals, dm_status *status)
+{
+    if (!dmi_is_away(session, index) || dmi_residence_refusals(session, index) == refusals)
+        return false;
+    *status = dmi_store_full(session, dmi_task_at(session, index)->bytes);
+    return true;
+}
+
+/* Wait for it, and for the disk if it is there. It is pinned meanwhile, since another thread may release
+ * it, and wanted, so that it stays in memory until it is read. */
 static dm_status get_later(dmi_session *session, uint32_t index, dm_into into, void *out,
                            int64_t timeout_ms)
 {
     int64_t until = timeout_ms < 0 ? INT64_MAX : dmi_now_ms() + timeout_ms;
     dm_status status = DM_OK;
     dmi_task_pin(session, index);
+    dmi_task_at(session, index)->wanted++;
     dmi_turn(session);
+    uint32_t refusals = dmi_residence_refusals(session, index);
     bool got = try_get(session, index, into, out, &status);
     while (!got && !session->closing && dmi_now_ms() < until) {
+        dmi_residence_fetch(session, index);
         dmi_driver_rest(session, index, until);
-        got = try_get(session, index, into, out, &status);
+        got = try_get(session, index, into, out, &status) || was_refused(session, index, refusals, &status);
     }
+    if (!got && dmi_is_away(session, index))
+        dmi_residence_fetch(session, index); /* for the next time */
+    dmi_task_at(session, index)->wanted--;
     dmi_driver_rested(session);
     if (!got && session->closing)
         status = dmi_error(DM_ERR_SHUT_DOWN, "dm_get: the session has been shut down meanwhile");
@@ -455,7 +490,7 @@ dm_ref dmi_driver_seal(dmi_session *session, dm_buffer *buffer)
     dm_status status = buffer_of(session, buffer, &index);
     dm_ref ref = {buffer->object};
     if (status == DM_OK)
-        dmi_task_at(session, index)->flags &= (uint8_t)~DMI_TASK_UNSEALED;
+        seal(session, index);
     else
         ref = failed(session, status);
     dmi_driver_leave(session);

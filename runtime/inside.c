@@ -15,6 +15,7 @@
 #include "runtime/put.h"
 #include "runtime/registry.h"
 #include "runtime/room.h"
+#include "runtime/row.h"
 #include "runtime/worker.h"
 
 /* ---- holdings ---- */
@@ -142,6 +143,8 @@ static dm_status post_with_cell(dmi_worker *worker, dmi_holding *holding, dmi_me
         return dmi_error(DM_ERR_NOMEM, "a worker holds too many refs: release some");
     message->cell = cell;
     message->seq = seq;
+    if (holding->views != 0) /* once the driver knows of it, it may leave */
+        dmi_row_enter(worker, holding, dmi_refword(DMI_REF_CELL, worker->lane, seq, cell));
     dmi_worker_post(worker, message);
     holding->kind = DMI_HOLD_CELL;
     holding->cell = cell;
@@ -158,6 +161,7 @@ static dm_status post_word(dmi_worker *worker, dmi_holding *holding, dmi_message
 
 static void let_go(dmi_worker *worker, dmi_holding *holding)
 {
+    dmi_row_leave(worker, holding);
     if (holding->kind == DMI_HOLD_OBJECT || holding->kind == DMI_HOLD_BUFFER)
         dmi_worker_free(worker, holding->offset);
     else if (holding->kind == DMI_HOLD_CELL)
@@ -188,6 +192,7 @@ void dmi_inside_end_task(dmi_worker *worker, uint32_t depth)
         holding->kept = 0;
         disown(worker, holding);
         holding->views = 0;
+        dmi_row_leave(worker, holding);
         holding->depth = 0; /* what was retained belongs to no task */
         if (holding->holds == 0)
             let_go(worker, holding);
@@ -277,6 +282,17 @@ dm_status dmi_inside_release(dmi_worker *worker, dm_ref ref)
     holding->holds--;
     let_go_if_unused(worker, holding);
     return DM_OK;
+}
+
+bool dmi_inside_adopt_all(dmi_worker *worker)
+{
+    bool any = false;
+    for (uint32_t i = 0; i < worker->holding_high; i++) {
+        dmi_holding *holding = &worker->holdings[i];
+        if (holding->kind == DMI_HOLD_OBJECT)
+            any |= post_word(worker, holding, DMI_MSG_ADOPT, holding->offset) == DM_OK;
+    }
+    return any;
 }
 
 /* ---- making objects ---- */
@@ -539,13 +555,82 @@ static bool await(dmi_worker *worker, uint32_t index, int64_t timeout_ms)
     return is_ready(worker, &worker->holdings[index]);
 }
 
-static bool find_value(dmi_worker *worker, const dmi_holding *holding, dmi_found *found)
+/* ---- objects that are not in memory ---- */
+
+typedef struct fetch_for {
+    uint32_t holding;
+    uint64_t refusals; /* before it was asked for */
+} fetch_for;
+
+static uint64_t refusals(const dmi_worker *worker)
 {
-    if (holding->kind == DMI_HOLD_OBJECT)
-        return dmi_find_object(worker->segment, holding->offset, found);
-    const dmi_record *record = record_of(worker, holding);
-    dmi_state state = record ? dmi_find(record, found) : DMI_NONSENSE;
-    return state == DMI_THERE || state == DMI_BROKEN;
+    return dmi_word_load(&worker->down->refusals);
+}
+
+static bool was_fetched(dmi_worker *worker, void *context)
+{
+    const fetch_for *fetch = context;
+    const dmi_record *record = record_of(worker, &worker->holdings[fetch->holding]);
+    return (record && dmi_is_at_hand(record)) || refusals(worker) != fetch->refusals;
+}
+
+static uint64_t refword_of(const dmi_worker *worker, const dmi_holding *holding)
+{
+    return dmi_refword(DMI_REF_CELL, worker->lane, holding->seq, holding->cell);
+}
+
+/* Have the driver bring it, and keep it until we say that we have it (DMI_MSG_FETCHED). */
+static dm_status fetch(dmi_worker *worker, uint32_t index, int64_t until)
+{
+    enum { NAP_MS = 20 };
+    fetch_for wait = {index, refusals(worker)};
+    dmi_message message = {.kind = DMI_MSG_FETCH};
+    uint64_t word = refword_of(worker, &worker->holdings[index]);
+    memcpy(message.args, &word, 8);
+    dmi_worker_unclaim(worker); /* the disk may take its time: others can have what is behind us */
+    dmi_worker_post(worker, &message);
+    dmi_worker_ring(worker);
+    while (!was_fetched(worker, &wait)) {
+        int64_t left = until - dmi_now_ms();
+        if (left <= 0)
+            return dmi_error(DM_ERR_TIMEOUT, "dm_get: the value was not read back from disk in time");
+        dmi_worker_sleep(worker, was_fetched, &wait, left < NAP_MS ? (int)left : NAP_MS);
+    }
+    if (refusals(worker) != wait.refusals)
+        return dmi_error(DM_ERR_STORE_FULL, "dm_get: there is no room in the store to read the value back from "
+                         "disk; release refs and views, or raise DM_STORE_BYTES");
+    return DM_OK;
+}
+
+/* Find the value of a holding that is ready, in memory and kept there: in the row, if it is in a cell.
+ * The caller takes it out of the row again. */
+static dm_status find_value(dmi_worker *worker, uint32_t index, int64_t until, dmi_found *found)
+{
+    bool fetching = false;
+    dm_status status = DM_OK;
+    for (;;) {
+        dmi_holding *holding = &worker->holdings[index];
+        if (holding->kind == DMI_HOLD_OBJECT)
+            return dmi_find_object(worker->segment, holding->offset, found) ? DM_OK : DM_ERR_WORKER_CORRUPT;
+        if (holding->kind == DMI_HOLD_CELL)
+            dmi_row_enter(worker, holding, refword_of(worker, holding));
+        const dmi_record *record = record_of(worker, holding);
+        dmi_state state = record ? dmi_find(record, found) : DMI_NONSENSE;
+        if (state != DMI_AWAY || holding->kind != DMI_HOLD_CELL) {
+            if (state != DMI_THERE && state != DMI_BROKEN)
+                status = dmi_error(DM_ERR_WORKER_CORRUPT, "dm_get: the value cannot be read");
+            break;
+        }
+        if (holding->views == 0)
+            dmi_row_leave(worker, holding);
+        fetching = true;
+        status = fetch(worker, index, until);
+        if (status != DM_OK)
+            break;
+    }
+    if (fetching)
+        dmi_worker_post(worker, &(dmi_message){.kind = DMI_MSG_FETCHED});
+    return status;
 }
 
 /* The value of `outer` is a ref. */
@@ -557,25 +642,34 @@ static dm_status get_ref(dmi_worker *worker, dm_ref outer, dm_ref *out)
     return inner ? post_word(worker, inner, DMI_MSG_HOLD_INNER, refword) : DM_ERR_NOMEM;
 }
 
-static dm_status get_now(dmi_worker *worker, dm_ref ref, dm_into into, void *out)
+static dm_status read_found(dmi_worker *worker, dm_ref ref, const dmi_found *found, dm_into into, void *out)
 {
     dmi_holding *holding = &worker->holdings[(uint32_t)ref.id];
-    dmi_found found = {0};
-    if (!find_value(worker, holding, &found))
-        return dmi_error(DM_ERR_WORKER_CORRUPT, "dm_get: the value cannot be read");
-    if (found.text)
-        return dmi_error(found.status, "%s", found.text);
     dmi_subject subject = {NULL, 0};
-    if (into == DM_INTO_REF && found.item.kind == DM_REF)
+    if (found->text)
+        return dmi_error(found->status, "%s", found->text);
+    if (into == DM_INTO_REF && found->item.kind == DM_REF)
         return get_ref(worker, ref, out);
     if (into == DM_INTO_REF || into == DM_INTO_CONST_STRING)
-        return dmi_wrong_type(&found.item, into, &subject);
-    DM_TRY(dmi_item_into(&found.item, into, out, &subject));
+        return dmi_wrong_type(&found->item, into, &subject);
+    DM_TRY(dmi_item_into(&found->item, into, out, &subject));
     if (into == DM_INTO_VIEW && holding->kind != DMI_HOLD_RECORD) {
         ((dm_view *)out)->pin = ref.id;
         holding->views++;
     }
     return DM_OK;
+}
+
+static dm_status get_now(dmi_worker *worker, dm_ref ref, dm_into into, void *out, int64_t until)
+{
+    dmi_found found = {0};
+    dm_status status = find_value(worker, (uint32_t)ref.id, until, &found);
+    if (status == DM_OK)
+        status = read_found(worker, ref, &found, into, out);
+    dmi_holding *holding = &worker->holdings[(uint32_t)ref.id]; /* the table may have moved */
+    if (holding->views == 0)
+        dmi_row_leave(worker, holding);
+    return status;
 }
 
 dm_status dmi_inside_get(dmi_worker *worker, dm_ref ref, dm_into into, void *out, int64_t timeout_ms)
@@ -586,9 +680,10 @@ dm_status dmi_inside_get(dmi_worker *worker, dm_ref ref, dm_into into, void *out
         return dmi_error((dm_status)holding->status, "%s", holding->text ? holding->text : "");
     if (holding->kind == DMI_HOLD_BUFFER)
         return dmi_error(DM_ERR_INVALID, "dm_get of a buffer that is not sealed");
+    int64_t until = timeout_ms < 0 ? INT64_MAX : dmi_now_ms() + timeout_ms;
     if (!await(worker, (uint32_t)ref.id, timeout_ms))
         return dmi_error(DM_ERR_TIMEOUT, "dm_get: not ready after %lld ms", (long long)timeout_ms);
-    return get_now(worker, ref, into, out);
+    return get_now(worker, ref, into, out, until);
 }
 
 void dmi_inside_view_release(dmi_worker *worker, dm_view *view)
@@ -600,6 +695,8 @@ void dmi_inside_view_release(dmi_worker *worker, dm_view *view)
     if (holding->generation != (uint16_t)(view->pin >> 40) || holding->views == 0)
         return;
     holding->views--;
+    if (holding->views == 0)
+        dmi_row_leave(worker, holding);
     let_go_if_unused(worker, holding);
 }
 

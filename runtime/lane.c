@@ -10,6 +10,8 @@
 #include <string.h>
 
 #include "runtime/dispatch.h"
+#include "runtime/inputs.h"
+#include "runtime/readers.h"
 #include "runtime/task.h"
 
 enum {
@@ -155,6 +157,8 @@ bool dmi_lane_push(dmi_session *session, dmi_lane *lane, uint32_t index)
     assert(dmi_lane_has_room(lane));
     dmi_task *task = dmi_task_at(session, index);
     dmi_word_publish(&dmi_record_at(session, index)->where, dmi_where(DMI_SLOT, lane->segment, slot));
+    if (task->flags & DMI_TASK_FETCHING)
+        dmi_inputs_release(session, index);
     task->state = DMI_TASK_SENT;
     task->lane = (uint16_t)lane->index;
     task->position = lane->pushed;
@@ -184,9 +188,11 @@ bool dmi_lane_run_now(dmi_session *session, dmi_lane *lane, uint32_t index)
         return false;
     dmi_task *task = dmi_task_at(session, index);
     dmi_word_publish(&dmi_record_at(session, index)->where, dmi_where(DMI_SLOT, lane->segment, slot));
+    if (task->flags & DMI_TASK_FETCHING)
+        dmi_inputs_release(session, index);
     task->state = DMI_TASK_SENT;
-    task->flags |= DMI_TASK_NESTED;
     task->lane = (uint16_t)lane->index;
+    dmi_lane_nest(session, lane, index);
     lane->run_now = index + 1;
     dmi_word_publish(&lane->down->run_now, (uint64_t)++lane->run_count << 32 | index);
     dmi_lane_wake(lane);
@@ -219,6 +225,24 @@ size_t dmi_lane_take_back(dmi_session *session, dmi_lane *lane, uint64_t keep)
         dmi_task_return(session, index);
     }
     return count;
+}
+
+/* ---- fetching ---- */
+
+void dmi_lane_refuse_fetch(dmi_lane *lane)
+{
+    dmi_word_publish(&lane->down->refusals, dmi_word_peek(&lane->down->refusals) + 1);
+    dmi_lane_wake(lane);
+}
+
+void dmi_lane_end_fetch(dmi_session *session, dmi_lane *lane)
+{
+    if (lane->fetching == 0)
+        return;
+    uint32_t index = lane->fetching - 1;
+    lane->fetching = 0;
+    dmi_task_at(session, index)->wanted--;
+    dmi_task_unpin(session, index);
 }
 
 /* ---- completions ---- */

@@ -73,6 +73,12 @@ size_t dmi_lane_take_back(dmi_session *session, dmi_lane *lane, uint64_t keep);
 /* Take completions and messages. True if there were any. A worker that wrote nonsense is condemned. */
 bool dmi_lane_reap(dmi_session *session, dmi_lane *lane);
 
+/* What its worker waits for cannot be brought into memory. */
+void dmi_lane_refuse_fetch(dmi_lane *lane);
+
+/* Its worker waits no more for what was fetched. */
+void dmi_lane_end_fetch(dmi_session *session, dmi_lane *lane);
+
 /* Kill a worker, for this reason. */
 void dmi_lane_condemn(dmi_lane *lane, dm_status why);
 

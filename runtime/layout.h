@@ -24,6 +24,11 @@
  *     keeps counts (runtime/task.h) and a worker's messages arrive in the order they were posted.
  *  5. A worker waits only briefly for an input of a placed task; then it hands the task back
  *     (DMI_MSG_BOUNCED). So no order of placement and no death can hang a ring.
+ *  6. An object may leave memory (runtime/residence.h) while its record lives. Who reads one is known
+ *     beforehand: the driver under the role; a task its arguments, from being placed until it is done;
+ *     and whoever holds a ref in a worker writes it into the worker's `row`, fences, and only then
+ *     loads `where`. The driver publishes DMI_DISK, fences, and only then loads the rows: one of the
+ *     two sees the other, and then the driver puts `where` back.
  */
 #ifndef DMI_LAYOUT_H
 #define DMI_LAYOUT_H
@@ -39,6 +44,7 @@ enum {
     DMI_UP_RING = 256,    /* messages from a worker; a power of two */
     DMI_FREE_RING = 4096, /* freed objects told to their owner; a power of two */
     DMI_CELLS = 1 << 20,  /* refs that one worker may hold */
+    DMI_ROW = 1000,       /* of them it may read at once, each by a word of its own */
     DMI_RECORD_ARGS = 40,
     DMI_SLOT_PAYLOAD = 24,
     DMI_SEGMENTS = 1 << 16
@@ -54,8 +60,9 @@ typedef enum dmi_place {
     DMI_SLOT,    /* a task placed: published in slot `position` of `segment`, or to be */
     DMI_OBJECT,  /* an object at byte `position` of `segment` */
     DMI_HERE,    /* a small value, in the record's own bytes */
-    DMI_FAILED   /* a failure found by the driver; the text is an object in D at `position`, or there
+    DMI_FAILED,  /* a failure found by the driver; the text is an object in D at `position`, or there
                     was no room for it: 0, and `segment` is the status */
+    DMI_DISK     /* an object that has left memory: the driver brings it (DMI_MSG_FETCH) */
 } dmi_place;
 
 static inline uint64_t dmi_where(dmi_place place, uint32_t segment, uint64_t position)
@@ -154,7 +161,7 @@ static inline uint32_t dmi_refword_index(uint64_t ref)
 
 /* ---- D's header ---- */
 
-#define DMI_ABI 0x646d727400000002u /* changes with this file */
+#define DMI_ABI 0x646d727400000003u /* changes with this file */
 
 enum { DMI_NOBODY, DMI_DRIVER, DMI_SUPERVISOR };
 
@@ -184,6 +191,7 @@ typedef struct dmi_down {
     dmi_word free_tail;            /* freed objects told */
     dmi_word trim;                 /* how often the worker was asked to give free memory back */
     dmi_word granted;              /* bytes its heap may commit */
+    dmi_word refusals;             /* how often something could not be fetched, for want of room */
     dmi_word answers;              /* how many NEEDs were answered << 1 | the last was refused */
     _Alignas(64) dmi_word ring[DMI_RING];
     dmi_word free_ring[DMI_FREE_RING]; /* offsets in its segment */
@@ -204,7 +212,9 @@ typedef enum dmi_message_kind {
     DMI_MSG_BOUNCED,    /* the placed task at ring position `at` was not run */
     DMI_MSG_RAN,        /* run_now's task is published */
     DMI_MSG_UNRUN,      /* run_now's task was not run: an input is missing */
-    DMI_MSG_TRIMMED     /* free memory was given back */
+    DMI_MSG_TRIMMED,    /* free memory was given back */
+    DMI_MSG_FETCH,      /* bring a ref's object into memory, and keep it there for me */
+    DMI_MSG_FETCHED     /* it is in my row, or I need it no more */
 } dmi_message_kind;
 
 typedef struct dmi_message {
@@ -233,6 +243,9 @@ typedef struct dmi_up {
     dmi_word free_head;            /* freed objects taken */
     dmi_word committed;            /* bytes of memory its heap holds */
     dmi_word view_written;         /* address of a write through a view, noted by the dying worker */
+    _Alignas(64) dmi_word row_high; /* words of the row that were ever used (law 6) */
+    dmi_word row_full;             /* reads that found no free word: whatever it holds is being read */
+    dmi_word row[DMI_ROW];         /* refwords of what this worker reads, 0: free */
     _Alignas(64) dmi_message ring[DMI_UP_RING];
 } dmi_up;
 

@@ -149,26 +149,40 @@ size_t dmi_usable_memory(void)
 
 /* ---- the settings one by one ---- */
 
-static dm_status settle_engine(dmi_settings *settings, dm_engine given)
+/* A choice of the options (0: not given), else the word of its variable, else the first. `words` are those
+ * of 1, 2, ... */
+typedef struct choice {
+    const char *option, *variable, *may_hold, *says;
+    const char *const *words;
+    int count;
+} choice;
+
+static dm_status settle_choice(const choice *of, int given, int *out)
 {
-    static const char *const names[] = {NULL, "processes", "threads", "serial"};
-    settings->engine = given;
-    if (given > DM_ENGINE_SERIAL)
-        return bad_option("engine", (long long)given,
-                          "DM_ENGINE_DEFAULT, _PROCESSES, _THREADS or _SERIAL");
-    if (given != DM_ENGINE_DEFAULT)
+    if (given < 0 || given > of->count)
+        return bad_option(of->option, given, of->may_hold);
+    const char *text = getenv(of->variable);
+    *out = given != 0 ? given : 1;
+    if (given != 0 || !text)
         return DM_OK;
-    const char *text = getenv("DM_ENGINE");
-    settings->engine = DM_ENGINE_PROCESSES;
-    if (!text)
-        return DM_OK;
-    for (int i = DM_ENGINE_PROCESSES; i <= DM_ENGINE_SERIAL; i++) {
-        if (strcmp(text, names[i]) == 0) {
-            settings->engine = (dm_engine)i;
+    for (int i = 0; i < of->count; i++) {
+        if (strcmp(text, of->words[i]) == 0) {
+            *out = i + 1;
             return DM_OK;
         }
     }
-    return bad_variable("DM_ENGINE", text, "processes, threads or serial");
+    return bad_variable(of->variable, text, of->says);
+}
+
+static dm_status settle_engine(dmi_settings *settings, dm_engine given)
+{
+    static const char *const words[] = {"processes", "threads", "serial"};
+    int engine;
+    DM_TRY(settle_choice(&(choice){"engine", "DM_ENGINE", "DM_ENGINE_DEFAULT, _PROCESSES, _THREADS or _SERIAL",
+                                   "processes, threads or serial", words, 3},
+                         (int)given, &engine));
+    settings->engine = (dm_engine)engine;
+    return DM_OK;
 }
 
 static dm_status settle_workers(dmi_settings *settings, int given)
@@ -209,6 +223,82 @@ static dm_status settle_spill_dir(dmi_settings *settings, const char *given)
                             "the path of a directory, shorter than 4096 bytes");
     snprintf(settings->spill_dir, sizeof settings->spill_dir, "%s", path);
     return DM_OK;
+}
+
+/* A share, more than 0 and at most 1. */
+static dm_status settle_share(const char *option, const char *variable, double given, double standard,
+                              double *out)
+{
+    static const double LEAST = 0.01;
+    const char *text = getenv(variable);
+    char *end = NULL;
+    *out = given != 0 ? given : standard;
+    if (given == 0 && text) {
+        *out = strtod(text, &end);
+        if (end == text || *end || !(*out >= LEAST && *out <= 1))
+            return bad_variable(variable, text, "a share of 0.01 to 1");
+    }
+    if (*out >= LEAST && *out <= 1)
+        return DM_OK;
+    return dmi_error(DM_ERR_OPTION, "dm_options.%s is %g, but it may be a share of 0.01 to 1", option, given);
+}
+
+static dm_status settle_flag(const char *option, const char *variable, int given, bool *out)
+{
+    const char *text = getenv(variable);
+    *out = given != 0;
+    if (given != 0 && given != 1)
+        return bad_option(option, given, "0 or 1");
+    if (given == 0 && text) {
+        if (strcmp(text, "0") != 0 && strcmp(text, "1") != 0)
+            return bad_variable(variable, text, "0 or 1");
+        *out = *text == '1';
+    }
+    return DM_OK;
+}
+
+static dm_status settle_spill_choices(dmi_settings *settings, const dm_options *options)
+{
+    static const char *const policies[] = {"auto", "session", "never", "off"};
+    static const char *const filters[] = {"best", "none", "bytes", "bits"};
+    int policy, filter;
+    DM_TRY(settle_choice(&(choice){"spill_policy", "DM_SPILL_POLICY",
+                                   "DM_SPILL_DEFAULT, _AUTO, _SESSION, _NEVER or _OFF",
+                                   "auto, session, never or off", policies, 4},
+                         (int)options->spill_policy, &policy));
+    DM_TRY(settle_choice(&(choice){"spill_filter", "DM_SPILL_FILTER",
+                                   "DM_FILTER_DEFAULT, _BEST, _NONE, _BYTES or _BITS",
+                                   "best, none, bytes or bits", filters, 4},
+                         (int)options->spill_filter, &filter));
+    settings->spill_policy = (dm_spill_policy)policy;
+    settings->spill_filter = (dm_spill_filter)filter;
+    DM_TRY(settle_flag("spill_visible", "DM_SPILL_VISIBLE", options->spill_visible, &settings->spill_visible));
+    return settle_flag("spill_in_memory", "DM_SPILL_IN_MEMORY", options->spill_in_memory,
+                       &settings->spill_in_memory);
+}
+
+static dm_status settle_spill(dmi_settings *settings, const dm_options *options)
+{
+    enum { ACCELERATION_MOST = 64 };
+    int64_t acceleration;
+    DM_TRY(settle_spill_dir(settings, options->spill_dir));
+    DM_TRY(settle_spill_choices(settings, options));
+    DM_TRY(settle_share("spill_threshold", "DM_SPILL_THRESHOLD", options->spill_threshold, 0.8,
+                        &settings->spill_threshold));
+    DM_TRY(settle_share("spill_fill_limit", "DM_SPILL_FILL_LIMIT", options->spill_fill_limit, 0.95,
+                        &settings->spill_fill_limit));
+    DM_TRY(settle_number(&(number){"spill_acceleration", "DM_SPILL_ACCELERATION", "1 to 64", 1,
+                                   ACCELERATION_MOST, INT64_MIN, 1},
+                         options->spill_acceleration, &acceleration));
+    settings->spill_acceleration = (int)acceleration;
+    DM_TRY(settle_size(&(number){"lineage_bytes", "DM_LINEAGE_BYTES",
+                                 "a size of 1 or more: digits, then nothing or K, M, G or T", 1,
+                                 INT64_MAX, INT64_MIN, 16 << 20},
+                       options->lineage_bytes, &settings->lineage_bytes));
+    return settle_size(&(number){"spill_limit_bytes", "DM_SPILL_LIMIT_BYTES",
+                                 "a size of 1M or more: digits, then nothing or K, M, G or T",
+                                 (int64_t)MIN_STORE_BYTES, INT64_MAX, INT64_MIN, 0},
+                       options->spill_limit_bytes, &settings->spill_limit_bytes);
 }
 
 static dm_status settle_retries(dmi_settings *settings, int given)
@@ -255,7 +345,7 @@ dm_status dmi_settings_settle(dmi_settings *settings, const dm_options *options)
     DM_TRY(settle_engine(settings, options->engine));
     DM_TRY(settle_workers(settings, options->workers));
     DM_TRY(settle_store(settings, options->store_bytes));
-    DM_TRY(settle_spill_dir(settings, options->spill_dir));
+    DM_TRY(settle_spill(settings, options));
     DM_TRY(settle_retries(settings, options->retries));
     DM_TRY(settle_times(settings, options));
     DM_TRY(settle_size(&(number){"inline_bytes", "DM_INLINE_BYTES", "a size of 1 to 16M", 1,

@@ -4,6 +4,7 @@
 #ifndef DMI_OPTIONS_H
 #define DMI_OPTIONS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -15,6 +16,13 @@ typedef struct dmi_settings {
     int cpus; /* that this process may use */
     size_t store_bytes;
     char spill_dir[4096];
+    dm_spill_policy spill_policy; /* never DM_SPILL_DEFAULT */
+    dm_spill_filter spill_filter; /* never DM_FILTER_DEFAULT */
+    double spill_threshold, spill_fill_limit;
+    size_t spill_limit_bytes; /* 0: no limit */
+    size_t lineage_bytes;
+    int spill_acceleration;
+    bool spill_visible, spill_in_memory;
     int retries;           /* 0: none */
     int64_t task_limit_ms; /* -1: no limit */
     int64_t store_wait_ms;

@@ -12,6 +12,7 @@
 
 #include "runtime/dispatch.h"
 #include "runtime/lane.h"
+#include "runtime/readers.h"
 #include "runtime/room.h"
 #include "runtime/task.h"
 
@@ -40,6 +41,8 @@ static void reset_lane(dmi_session *session, dmi_lane *lane, uint32_t segment)
     lane->freed = 0;
     lane->run_now = lane->run_count = 0;
     lane->trims_asked = 0;
+    lane->let_be_until_ms = 0;
+    lane->nested = lane->fetching = 0;
     lane->trim_pending = lane->blocked = lane->held = false;
     lane->condemned = DM_OK;
     lane->watched_serial = 0;
@@ -48,7 +51,7 @@ static void reset_lane(dmi_session *session, dmi_lane *lane, uint32_t segment)
     dmi_down *down = lane->down;
     dmi_word *const zeroed[] = {&down->tail,    &down->revoke,    &down->held_back, &down->closing,
                                 &down->run_now, &down->up_head,   &down->free_tail, &down->trim,
-                                &down->granted, &down->answers};
+                                &down->granted, &down->answers,   &down->refusals};
     for (size_t i = 0; i < sizeof zeroed / sizeof *zeroed; i++)
         dmi_word_prepare(zeroed[i], 0);
     for (uint32_t i = 0; i < lane->cell_room; i++)
@@ -110,6 +113,7 @@ static dm_status death_status(const dmi_death *death)
 static void charge(dmi_session *session, uint32_t index, const dmi_death *death)
 {
     dmi_task *task = dmi_task_at(session, index);
+    dmi_lane_unnest(session, index);
     task->attempts++;
     if (task->retries_left > 0 && death->cause != DM_ERR_VIEW_WRITTEN) {
         task->retries_left--;
@@ -144,11 +148,8 @@ static void settle_tasks(dmi_session *session, dmi_lane *lane, const dmi_death *
             dmi_task_return(session, (uint32_t)index);
         }
     }
-    for (uint32_t i = 0; i < session->task_high && (nested != 0 || lane->run_count != 0); i++) {
-        const dmi_task *task = dmi_task_at(session, i);
-        if (task->state != DMI_TASK_SENT || task->lane != lane->index ||
-            !(task->flags & DMI_TASK_NESTED))
-            continue;
+    while (lane->nested != 0) {
+        uint32_t i = lane->nested - 1;
         if (dmi_is_sent_here(session, lane, i))
             dmi_task_complete(session, i);
         else if (nested == i + 1)
@@ -184,6 +185,7 @@ void dmi_lane_recover(dmi_session *session, dmi_lane *lane, const dmi_death *dea
         session->rooms_awaited--;
     lane->blocked = false;
     lane->need_bytes = 0;
+    dmi_lane_end_fetch(session, lane);
     settle_tasks(session, lane, &why);
     dmi_lane_drop_cells(session, lane);
     retire_segment(session, lane);

@@ -11,6 +11,7 @@
 #include "runtime/dispatch.h"
 #include "runtime/lane.h"
 #include "runtime/registry.h"
+#include "runtime/residence.h"
 #include "runtime/room.h"
 #include "runtime/task.h"
 #include "runtime/value.h"
@@ -106,8 +107,7 @@ static bool settle_refs(dmi_session *session, uint8_t *args, size_t bytes, uint3
             continue;
         if (!dmi_refword_record(session, item.ref, &input))
             return false;
-        dmi_wire_set_ref(args + ((const uint8_t *)item.data - args),
-                         dmi_refword(DMI_REF_RECORD, 0, 0, input));
+        dmi_wire_set_ref(args + ((const uint8_t *)item.data - args), dmi_task_refword(session, input));
     }
     return true;
 }
@@ -188,7 +188,8 @@ static bool heed_adopt(dmi_session *session, dmi_lane *lane, const dmi_message *
     if (!cell_is_free(lane, message->cell) || !dmi_find_object(lane->segment, offset, &found) ||
         !dmi_task_new(session, &index))
         return false;
-    dmi_task_is_object(session, index, lane->segment, offset, found.item.bytes + sizeof(dmi_object));
+    dmi_task_is_object(session, index, lane->segment, offset, dmi_found_bytes(&found));
+    dmi_residence_enter(session, index);
     fill_cell(lane, message, index);
     return true;
 }
@@ -312,6 +313,22 @@ static bool heed_bounced(dmi_session *session, dmi_lane *lane, const dmi_message
     return true;
 }
 
+/* It waits for an object that is not in memory. */
+static bool heed_fetch(dmi_session *session, dmi_lane *lane, const dmi_message *message)
+{
+    uint32_t index;
+    if (!dmi_refword_record(session, word_of(message), &index))
+        return false;
+    dmi_lane_end_fetch(session, lane);
+    lane->fetching = index + 1;
+    dmi_task_pin(session, index);
+    dmi_task_at(session, index)->wanted++;
+    dmi_residence_fetch(session, index);
+    if (!dmi_is_away(session, index))
+        dmi_lane_wake(lane);
+    return true;
+}
+
 bool dmi_lane_heed(dmi_session *session, dmi_lane *lane, const dmi_message *message)
 {
     switch ((dmi_message_kind)message->kind) {
@@ -340,6 +357,11 @@ bool dmi_lane_heed(dmi_session *session, dmi_lane *lane, const dmi_message *mess
         return heed_unrun(session, lane, message);
     case DMI_MSG_TRIMMED:
         dmi_room_trimmed(session, lane);
+        return true;
+    case DMI_MSG_FETCH:
+        return heed_fetch(session, lane, message);
+    case DMI_MSG_FETCHED:
+        dmi_lane_end_fetch(session, lane);
         return true;
     }
     return false;

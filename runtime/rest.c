@@ -12,6 +12,7 @@
 #include "runtime/clock.h"
 #include "runtime/dispatch.h"
 #include "runtime/driver.h"
+#include "runtime/engine.h"
 #include "runtime/lane.h"
 #include "runtime/policy.h"
 #include "runtime/room.h"
@@ -44,7 +45,7 @@ static bool glance(dmi_session *session, const dmi_record *record)
     dmi_role_leave(&session->role);
     for (int i = 0; i < LOOKS && !there; i++) {
         dmi_relax();
-        there = dmi_is_published(record);
+        there = dmi_is_at_hand(record);
     }
     if (!there)
         sched_yield(); /* the worker may need this very core */
@@ -86,7 +87,7 @@ static void listen_to_bell(dmi_session *session, uint32_t target, int64_t until_
     session->listener_target = session->waiting ? UINT32_MAX : target;
     dmi_arm(session, true, session->listener_target);
     bool moved = dmi_turn(session);
-    bool there = target != UINT32_MAX && dmi_is_published(dmi_record_at(session, target));
+    bool there = target != UINT32_MAX && dmi_is_at_hand(dmi_record_at(session, target));
     bool ticks = dmi_wants_ticks(session);
     if (!moved && !there) {
         dmi_role_leave(&session->role);
@@ -110,14 +111,19 @@ static void listen_to_bell(dmi_session *session, uint32_t target, int64_t until_
 void dmi_driver_rest(dmi_session *session, uint32_t target, int64_t until_ms)
 {
     if (session->settings.engine == DM_ENGINE_SERIAL) {
+        enum { DISK_US = 50 }; /* it is a disk that is waited for: tasks have run by now */
         dmi_role_leave(&session->role);
-        dmi_worker_housekeep(session->lanes[0].worker); /* nobody else frees and trims for it */
+        dmi_engine_run_serially(session);
+        usleep(DISK_US);
         dmi_role_take(&session->role);
-        dmi_turn(session);
         return;
     }
-    if (session->closing || dmi_turn(session))
+    if (session->closing)
         return;
+    if (dmi_turn(session)) {
+        dmi_role_give_way(&session->role);
+        return;
+    }
     if (session->listening)
         wait_for_listener(session, until_ms);
     else if (!spin(session, target) && !session->listening)

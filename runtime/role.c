@@ -76,7 +76,10 @@ static void admit_owner(dmi_role *role)
 
 void dmi_role_take_slowly(dmi_role *role)
 {
+    atomic_fetch_add_explicit(&role->waiting, 1, memory_order_relaxed); /* private atomic */
     pthread_mutex_lock(&role->mutex);
+    atomic_fetch_sub_explicit(&role->waiting, 1, memory_order_relaxed); /* private atomic */
+    atomic_fetch_add_explicit(&role->served, 1, memory_order_relaxed);  /* private atomic */
     exclude_owner(role);
 }
 
@@ -84,6 +87,19 @@ void dmi_role_leave_slowly(dmi_role *role)
 {
     admit_owner(role);
     pthread_mutex_unlock(&role->mutex);
+}
+
+void dmi_role_give_way(dmi_role *role)
+{
+    enum { LONG_NS = 200000 }; /* a wake-up, and some */
+    if (atomic_load_explicit(&role->waiting, memory_order_relaxed) == 0)
+        return;
+    unsigned served = atomic_load_explicit(&role->served, memory_order_relaxed);
+    uint64_t until = dmi_now_ns() + LONG_NS;
+    dmi_role_leave(role);
+    while (atomic_load_explicit(&role->served, memory_order_relaxed) == served && dmi_now_ns() < until)
+        sched_yield();
+    dmi_role_take(role);
 }
 
 void dmi_role_wait(dmi_role *role, pthread_cond_t *condition, const struct timespec *until)

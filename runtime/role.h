@@ -24,6 +24,7 @@ typedef struct dmi_role {
     bool by_bias;      /* how the holder holds it */
     bool biased;       /* others must take care of the owner */
     pthread_mutex_t mutex;
+    atomic_uint waiting, served; /* threads in front of the mutex, and behind it; private atomic */
     uint64_t id;
     uint32_t visits; /* by others, since */
     uint64_t visits_since_ns;
@@ -63,6 +64,10 @@ static inline void dmi_role_leave(dmi_role *role)
     }
     dmi_role_leave_slowly(role);
 }
+
+/* Let those who wait for it have it first: a mutex alone would give it to who asks again at once. For a
+ * holder that has much to do. */
+void dmi_role_give_way(dmi_role *role);
 
 /* Leave it, wait for the condition (until NULL: for ever), take it again. It is held firmly. */
 void dmi_role_wait(dmi_role *role, pthread_cond_t *condition, const struct timespec *until);

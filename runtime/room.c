@@ -3,9 +3,14 @@
  */
 #include "runtime/room.h"
 
-#include "runtime/lane.h"
+#include <stdio.h>
 
-enum { STEP = 16 << 20, FIRST = 8 << 20 };
+#include "runtime/lane.h"
+#include "runtime/readers.h"
+#include "runtime/residence.h"
+#include "runtime/task.h"
+
+enum { STEP = 16 << 20, FIRST = 8 << 20, LET_BE_MS = 3 };
 
 static uint64_t most(uint64_t a, uint64_t b)
 {
@@ -55,6 +60,7 @@ static void grant(dmi_session *session, dmi_lane *lane, uint64_t bytes)
     uint64_t room = unclaimed(session);
     uint64_t spare = most(bytes, least(STEP, room / 4));
     dmi_word_publish(&lane->down->granted, now + least(spare, room));
+    lane->let_be_until_ms = dmi_now_ms() + LET_BE_MS;
 }
 
 static void answer(dmi_lane *lane, bool refused)
@@ -65,14 +71,18 @@ static void answer(dmi_lane *lane, bool refused)
     dmi_lane_wake(lane);
 }
 
-/* Everybody gives back what it does not use; what is in use stays granted. */
+/* Everybody gives back what it does not use; what is in use stays granted. Not all the time: what was just
+ * granted is about to be used, and what is given back must be had again, page by page. */
 static void ask_to_trim(dmi_session *session)
 {
+    int64_t now = dmi_now_ms();
     for (uint32_t i = 0; i < session->lane_count; i++) {
         dmi_lane *lane = &session->lanes[i];
-        if (lane->state != DMI_LANE_SERVING || lane->trim_pending || charge(lane) == 0)
+        if (lane->state != DMI_LANE_SERVING || lane->trim_pending || charge(lane) == 0 ||
+            now < lane->let_be_until_ms)
             continue;
         lane->trim_pending = true;
+        lane->let_be_until_ms = now + LET_BE_MS;
         dmi_word_publish(&lane->down->granted, 0);
         dmi_word_publish(&lane->down->trim, ++lane->trims_asked);
         dmi_ring_bell(lane->child.service_bell);
@@ -91,8 +101,15 @@ void dmi_room_trimmed(dmi_session *session, dmi_lane *lane)
 void dmi_room_need(dmi_session *session, dmi_lane *lane, uint64_t bytes)
 {
     lane->need_bytes = bytes;
-    lane->need_until_ms = dmi_now_ms() + session->settings.store_wait_ms;
+    lane->need_since_ms = dmi_now_ms();
     session->rooms_awaited++;
+}
+
+bool dmi_room_may_come(const dmi_session *session, int64_t since_ms)
+{
+    int64_t progress = dmi_residence_progress_ms(session);
+    int64_t from = progress > since_ms ? progress : since_ms;
+    return dmi_now_ms() - from < session->settings.store_wait_ms;
 }
 
 bool dmi_answer_needs(dmi_session *session)
@@ -102,11 +119,15 @@ bool dmi_answer_needs(dmi_session *session)
         dmi_lane *lane = &session->lanes[i];
         if (lane->need_bytes == 0)
             continue;
-        bool fits = lane->need_bytes <= unclaimed(session);
-        bool late = dmi_now_ms() >= lane->need_until_ms;
+        uint64_t ahead = dmi_residence_awaited(session, lane->need_since_ms), room = unclaimed(session);
+        bool fits = lane->need_bytes <= room && ahead <= room - lane->need_bytes;
+        bool late = !dmi_room_may_come(session, lane->need_since_ms) ||
+                    lane->need_bytes > session->settings.store_bytes;
         if (fits && !lane->trim_pending)
             grant(session, lane, lane->need_bytes);
         else if (!late) {
+            if (!fits)
+                dmi_residence_make_room(session, lane->need_bytes);
             ask_to_trim(session);
             continue;
         }
@@ -126,8 +147,11 @@ uint64_t dmi_room_for_driver(dmi_session *session, size_t bytes)
     if (growth > room) {
         ask_to_trim(session);
         room = unclaimed(session);
-        if (growth > room)
+        if (growth > room) {
+            if (growth <= session->settings.store_bytes)
+                dmi_residence_make_room(session, growth);
             return 0;
+        }
     }
     uint64_t spare = most(growth, least(STEP, room / 4));
     dmi_word_publish(&session->heap_granted,
@@ -135,11 +159,67 @@ uint64_t dmi_room_for_driver(dmi_session *session, size_t bytes)
     return dmi_heap_alloc(session->heap, bytes);
 }
 
-dm_status dmi_store_full(const dmi_session *session, size_t bytes)
+/* ---- who has it all ---- */
+
+/* What keeps objects in memory, by reason. */
+typedef struct pins {
+    uint64_t views, view_bytes;     /* lent by dm_get */
+    uint64_t made, made_bytes;      /* dm_create, not sealed */
+    uint64_t read, read_bytes;      /* arguments of tasks that run or are placed */
+    uint64_t moving_bytes;
+    const char *reader; /* the function of one of those tasks */
+} pins;
+
+static void count_pins(dmi_session *session, pins *p)
 {
+    *p = (pins){0};
+    dmi_readers_look(session);
+    for (uint32_t i = 0; i < session->task_high; i++) {
+        const dmi_task *task = dmi_task_at(session, i);
+        if (task->state != DMI_TASK_DONE || task->bytes == 0 || dmi_is_away(session, i))
+            continue;
+        if (task->flags & DMI_TASK_UNSEALED)
+            p->made++, p->made_bytes += task->bytes;
+        else if (task->views != 0)
+            p->views++, p->view_bytes += task->bytes;
+        else if (task->read_at == session->look)
+            p->read++, p->read_bytes += task->bytes;
+    }
+    for (uint32_t i = 0; i < session->lane_count && p->read != 0 && !p->reader; i++)
+        if (*dmi_lane_running(session, &session->lanes[i]))
+            p->reader = dmi_lane_running(session, &session->lanes[i]);
+}
+
+static void describe_pins(dmi_session *session, char *to, size_t room)
+{
+    pins p;
+    int at = 0;
+    count_pins(session, &p);
+    *to = 0;
+    if (p.views)
+        at += snprintf(to + at, room - (size_t)at, "; %llu bytes of %llu are lent as views of the program",
+                       (unsigned long long)p.view_bytes, (unsigned long long)p.views);
+    if (p.read)
+        at += snprintf(to + at, room - (size_t)at, "; %llu bytes of %llu are arguments of running tasks (%.80s)",
+                       (unsigned long long)p.read_bytes, (unsigned long long)p.read,
+                       p.reader ? p.reader : "placed, not begun");
+    if (p.made)
+        snprintf(to + at, room - (size_t)at, "; %llu bytes of %llu are being made (dm_create)",
+                 (unsigned long long)p.made_bytes, (unsigned long long)p.made);
+}
+
+dm_status dmi_store_full(dmi_session *session, size_t bytes)
+{
+    const char *said;
+    char pinned[400];
+    dm_status trouble = dmi_residence_trouble(session, &said);
+    if (trouble != DM_OK)
+        return dmi_error(trouble, "no room for %zu bytes: the store of %zu bytes is full, and nothing can be "
+                         "spilled: %s", bytes, session->settings.store_bytes, said);
+    describe_pins(session, pinned, sizeof pinned);
     return dmi_error(DM_ERR_STORE_FULL,
-                     "no room for %zu bytes: the store of %zu bytes holds %zu bytes in %llu objects; "
+                     "no room for %zu bytes: the store of %zu bytes holds %zu bytes in %llu objects%s; "
                      "release refs and views, or raise DM_STORE_BYTES",
                      bytes, session->settings.store_bytes, session->counts.store_used,
-                     (unsigned long long)session->counts.objects);
+                     (unsigned long long)session->counts.objects, pinned);
 }

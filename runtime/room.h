@@ -2,8 +2,9 @@
  * room.h - who may commit how much memory: grants that together never exceed the store's limit.
  *
  * A worker's heap grows up to its lane's grant without asking. Beyond, it asks (DMI_MSG_NEED) and waits;
- * the answer comes when there is room, after others gave free memory back if need be, or is a refusal
- * after settings.store_wait_ms. Here the store will spill. All functions: under the role.
+ * the answer comes when there is room, after others gave free memory back and objects left for the disk
+ * (runtime/residence.h) if need be, or is a refusal once nothing has left for settings.store_wait_ms. All
+ * functions: under the role.
  */
 #ifndef DMI_ROOM_H
 #define DMI_ROOM_H
@@ -26,7 +27,10 @@ bool dmi_answer_needs(dmi_session *session);
 /* Room for an object of the driver's, as an offset in D; 0: not now. Asks workers to trim if needed. */
 uint64_t dmi_room_for_driver(dmi_session *session, size_t bytes);
 
-/* The sentence for a full store. */
-dm_status dmi_store_full(const dmi_session *session, size_t bytes);
+/* Does it make sense to wait on, for who waits since then? */
+bool dmi_room_may_come(const dmi_session *session, int64_t since_ms);
+
+/* The sentence for a full store: why nothing can be spilled, or who keeps what is in it. */
+dm_status dmi_store_full(dmi_session *session, size_t bytes);
 
 #endif

@@ -12,6 +12,7 @@
 #include "runtime/dispatch.h"
 #include "runtime/engine.h"
 #include "runtime/lane.h"
+#include "runtime/residence.h"
 #include "runtime/room.h"
 #include "runtime/task.h"
 
@@ -135,7 +136,7 @@ dm_status dmi_session_create(dmi_session **out, const dmi_settings *settings)
     DM_TRY(make_bells(session));
     DM_TRY(make_d(session));
     make_lanes(session);
-    return DM_OK;
+    return dmi_residence_create(session);
 }
 
 static void destroy_lane(dmi_lane *lane)
@@ -154,6 +155,8 @@ static void close_bell(int fd)
 
 void dmi_session_destroy(dmi_session *session)
 {
+    dmi_residence_stop(session);
+    dmi_residence_destroy(session);
     for (uint32_t i = 0; session->lanes && i < session->lane_limit; i++)
         destroy_lane(&session->lanes[i]);
     dmi_heap_destroy(session->heap);

@@ -82,8 +82,10 @@ typedef struct dmi_lane {
     uint32_t blocked_on;  /* record it waits for */
     uint32_t run_now;     /* record + 1 handed to the blocked worker */
     uint32_t run_count;
+    uint32_t nested;      /* index + 1: tasks run by the blocked worker, a list (readers.h) */
+    uint32_t fetching;    /* record + 1 that its worker waits for to be brought into memory */
     uint64_t need_bytes; /* room it asked for and has not got; 0: none */
-    int64_t need_until_ms;
+    int64_t need_since_ms;
     uint64_t watched_serial; /* time limits: the task last seen running, and since when */
     int64_t watched_since_ms;
     uint64_t stuck_done; /* completions when last looked at with another lane idle, and since when */
@@ -93,6 +95,7 @@ typedef struct dmi_lane {
     dm_status condemned; /* not DM_OK: it is being killed, for this */
     bool held;           /* down->held_back is set */
     uint64_t trims_asked;
+    int64_t let_be_until_ms; /* it has just been asked to trim, or been granted what it will now take */
     bool trim_pending;
     pthread_t thread; /* engine threads */
     bool has_thread;
@@ -143,6 +146,16 @@ typedef struct dmi_session {
     bool stacked;   /* a task was placed behind another that may take long */
     uint32_t dependents; /* tasks waiting for inputs that are not done */
     uint32_t loose; /* unfinished tasks that nobody holds */
+    struct dmi_residence *residence;
+    uint32_t away;        /* objects that are not in memory */
+    uint32_t look;        /* number of the last look around (readers.h) */
+    uint32_t uses;        /* a clock for the list by use */
+    uint64_t spill_above; /* bytes of objects in memory */
+    uint64_t missing;        /* inputs.c: what it is adding up */
+    uint64_t fetching_bytes; /* brought, or to be brought, for tasks that are not placed yet */
+    uint32_t fetching_tasks;
+    uint64_t lineage_bytes;  /* of arguments kept although their tasks are done */
+    uint32_t scopes; /* open */
 
     int driver_bell, supervisor_bell;
     pthread_cond_t turn; /* threads waiting while another listens */

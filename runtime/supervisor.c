@@ -28,6 +28,7 @@
 #include "runtime/lane.h"
 #include "runtime/output.h"
 #include "runtime/registry.h"
+#include "runtime/residence.h"
 #include "runtime/spawn.h"
 
 enum {
@@ -608,6 +609,16 @@ static int64_t pump(dmi_supervisor *s, int64_t now)
     return at;
 }
 
+/* What the user should know, once. */
+static void announce(dmi_supervisor *s)
+{
+    dmi_role_take(&s->session->role);
+    const char *line = dmi_residence_announcement(s->session);
+    dmi_role_leave(&s->session->role);
+    if (line)
+        say(s, "%s", line);
+}
+
 static void on_timer(uv_timer_t *timer)
 {
     look_around(timer->data);
@@ -644,6 +655,7 @@ static void look_around(dmi_supervisor *s)
         return;
     }
     int64_t at = pump(s, now);
+    announce(s);
     earlier(&at, kill_hung_up(s, now));
     earlier(&at, start_missing(s));
     set_timer(s, at);

@@ -13,8 +13,11 @@
 
 #include "runtime/dispatch.h"
 #include "runtime/lane.h"
+#include "runtime/lineage.h"
 #include "runtime/put.h"
+#include "runtime/readers.h"
 #include "runtime/registry.h"
+#include "runtime/residence.h"
 #include "runtime/supervisor.h"
 #include "runtime/room.h"
 #include "runtime/value.h"
@@ -77,6 +80,12 @@ static void free_value(dmi_session *session, uint32_t index)
         task->contains = 0;
         dmi_task_unpin(session, inner);
     }
+    if (task->bytes != 0) {
+        bool away = dmi_where_place(where) == DMI_DISK;
+        dmi_residence_forget(session, index);
+        session->counts.store_used -= away ? 0 : task->bytes;
+        session->counts.objects--;
+    }
     switch (dmi_where_place(where)) {
     case DMI_SLOT:
         dmi_lane_free_slot_value(session, segment, dmi_where_position(where));
@@ -89,16 +98,13 @@ static void free_value(dmi_session *session, uint32_t index)
     default:
         break;
     }
-    if (task->bytes != 0) {
-        session->counts.store_used -= task->bytes;
-        session->counts.objects--;
-    }
 }
 
 /* Nobody can read it any more: give everything back, now. */
 static void free_task(dmi_session *session, uint32_t index)
 {
     free_value(session, index);
+    dmi_lineage_drop(session, index);
     dmi_task *task = dmi_task_at(session, index);
     task->state = DMI_TASK_FREE;
     session->counts.refs--;
@@ -112,8 +118,12 @@ static void free_task(dmi_session *session, uint32_t index)
 static inline void free_if_dead(dmi_session *session, uint32_t index)
 {
     const dmi_task *task = dmi_task_at(session, index);
-    if (task->holds == 0 && task->pins == 0 && task->state == DMI_TASK_DONE)
+    if (task->holds != 0 || task->state != DMI_TASK_DONE)
+        return;
+    if (task->pins == 0)
         free_task(session, index);
+    else if (task->pins == 1 && task->stay != 0)
+        dmi_residence_abandon(session, index);
 }
 
 void dmi_task_hold(dmi_session *session, uint32_t index)
@@ -159,9 +169,8 @@ const uint8_t *dmi_task_args(dmi_session *session, uint32_t index, size_t *bytes
     return (const uint8_t *)session->seats[record->blob.segment].memory.ro + record->blob.offset;
 }
 
-/* Calls visit(session, input, task) for each ref among the arguments. */
-static void each_input(dmi_session *session, uint32_t index,
-                       void (*visit)(dmi_session *, uint32_t input, uint32_t task))
+void dmi_task_each_input(dmi_session *session, uint32_t index,
+                         void (*visit)(dmi_session *, uint32_t input, uint32_t task))
 {
     size_t bytes;
     const uint8_t *at = dmi_task_args(session, index, &bytes), *end = at + bytes;
@@ -202,18 +211,16 @@ void dmi_task_submit(dmi_session *session, uint32_t index, int retries, int64_t 
 
 void dmi_task_pin_inputs(dmi_session *session, uint32_t index)
 {
-    each_input(session, index, pin_input);
+    dmi_task_each_input(session, index, pin_input);
 }
 
+/* It has run for good. */
 static void drop_args(dmi_session *session, uint32_t index)
 {
-    dmi_record *record = dmi_record_at(session, index);
     if (dmi_task_at(session, index)->flags & DMI_TASK_HAS_REFS)
-        each_input(session, index, unpin_input);
-    if (record->flags & DMI_BLOB) {
-        dmi_free_object(session, record->blob.segment, record->blob.offset);
-        record->flags &= (uint16_t)~DMI_BLOB;
-    }
+        dmi_task_each_input(session, index, unpin_input);
+    if (!dmi_lineage_keep(session, index))
+        dmi_lineage_free_blob(session, index);
 }
 
 /* ---- waiting for inputs ---- */
@@ -245,7 +252,7 @@ static void free_edge(dmi_session *session, uint32_t edge)
 
 /* Without memory for an edge the task goes out all the same: its worker hands it back until the input
  * is there. Slow, and right. */
-static void add_edge(dmi_session *session, uint32_t input, uint32_t index)
+void dmi_task_await_input(dmi_session *session, uint32_t input, uint32_t index)
 {
     uint32_t edge = new_edge(session);
     if (edge == UINT32_MAX)
@@ -266,7 +273,7 @@ static void wait_if_missing(dmi_session *session, uint32_t input, uint32_t index
     if (state != DMI_TASK_WAITING && !(dmi_task_at(session, index)->flags & DMI_TASK_PATIENT) &&
         dmi_tasks_are_short(session))
         return;
-    add_edge(session, input, index);
+    dmi_task_await_input(session, input, index);
 }
 
 void dmi_task_enter(dmi_session *session, uint32_t index)
@@ -274,12 +281,12 @@ void dmi_task_enter(dmi_session *session, uint32_t index)
     dmi_task *task = dmi_task_at(session, index);
     task->state = DMI_TASK_WAITING;
     if (task->flags & DMI_TASK_HAS_REFS)
-        each_input(session, index, wait_if_missing);
+        dmi_task_each_input(session, index, wait_if_missing);
     if (task->waits == 0)
         dmi_dispatch(session, index);
 }
 
-static void wake_dependents(dmi_session *session, uint32_t index)
+void dmi_task_wake_dependents(dmi_session *session, uint32_t index)
 {
     uint32_t edge = dmi_task_at(session, index)->edges;
     dmi_task_at(session, index)->edges = 0;
@@ -300,16 +307,21 @@ static void finish(dmi_session *session, uint32_t index)
 {
     dmi_task *task = dmi_task_at(session, index);
     task->state = DMI_TASK_DONE;
+    task->read_at = 0;
+    task->stay = 0;
     if (task->holds == 0)
         session->loose--;
     if (task->flags & DMI_TASK_LIMITED)
         session->limited--;
-    if ((task->flags & DMI_TASK_HAS_REFS) || (dmi_record_at(session, index)->flags & DMI_BLOB))
+    if (task->bytes != 0 || (task->flags & DMI_TASK_HAS_REFS) ||
+        (dmi_record_at(session, index)->flags & DMI_BLOB))
         drop_args(session, index);
     if (task->edges != 0)
-        wake_dependents(session, index);
+        dmi_task_wake_dependents(session, index);
     if (session->blocked_lanes != 0)
         dmi_wake_blocked(session, index);
+    if (task->bytes != 0)
+        dmi_residence_enter(session, index);
     free_if_dead(session, index);
 }
 
@@ -328,13 +340,14 @@ void dmi_task_complete(dmi_session *session, uint32_t index)
     uint32_t segment = dmi_where_segment(where);
     const dmi_slot *slot = dmi_lane_slot(session, segment, dmi_where_position(where));
     dmi_slot_kind kind = dmi_slot_kind_of(dmi_word_load(&slot->word));
+    dmi_lane_unnest(session, index);
     session->seats[segment].live++;
     if (kind == DMI_SLOT_OBJECT) {
         dmi_found found;
         uint64_t offset;
         memcpy(&offset, slot->payload, 8);
         if (dmi_find_object(segment, offset, &found))
-            count_object(session, index, found.item.bytes + sizeof(dmi_object));
+            count_object(session, index, dmi_found_bytes(&found));
     } else if (kind == DMI_SLOT_REF) {
         uint64_t refword;
         uint32_t inner;
@@ -371,6 +384,15 @@ void dmi_task_fail(dmi_session *session, uint32_t index, dm_status status, const
     finish(session, index);
 }
 
+void dmi_task_lose(dmi_session *session, uint32_t index, dm_status status, const char *text)
+{
+    dmi_task *task = dmi_task_at(session, index);
+    uint64_t offset = dmi_error_object(session->heap, &session->seats[0].memory, status, text);
+    session->counts.objects--;
+    task->bytes = 0;
+    dmi_word_publish(&dmi_record_at(session, index)->where, dmi_where(DMI_FAILED, offset ? 0 : (uint32_t)status, offset));
+}
+
 void dmi_task_is_here(dmi_session *session, uint32_t index, const uint8_t *wire, size_t bytes)
 {
     dmi_record *record = dmi_record_at(session, index);
@@ -396,7 +418,7 @@ void dmi_task_return(dmi_session *session, uint32_t index)
     dmi_word_publish(&record->where, dmi_where(DMI_NOWHERE, 0, 0));
     if (dmi_where_place(where) == DMI_SLOT)
         dmi_lane_free_slot(session, dmi_where_segment(where), (uint32_t)dmi_where_position(where));
-    dmi_task_at(session, index)->flags &= (uint8_t)~DMI_TASK_NESTED;
+    dmi_lane_unnest(session, index);
     dmi_task_enter(session, index);
 }
 

@@ -30,7 +30,10 @@ enum {
     DMI_TASK_PATIENT = 2,  /* was bounced: placed only when all its inputs are done */
     DMI_TASK_NESTED = 4,   /* runs on a blocked worker, outside its ring */
     DMI_TASK_LIMITED = 8,  /* has a time limit */
-    DMI_TASK_UNSEALED = 16 /* an object being made (dm_create): no value yet */
+    DMI_TASK_UNSEALED = 16, /* an object being made: no value yet, or not told of to anybody */
+    DMI_TASK_FETCHING = 32, /* its inputs are brought into memory, and kept there until it is placed */
+    DMI_TASK_LISTED = 64,   /* an object that could be spilled: in the list by use */
+    DMI_TASK_LINEAGE = 128  /* DONE, and its arguments are still there: it could be run again */
 };
 
 struct dmi_task {
@@ -40,17 +43,29 @@ struct dmi_task {
     uint8_t state;
     uint8_t flags;
     int16_t retries_left;
-    uint32_t next; /* index + 1, in the queue or the free list */
-    uint32_t previous; /* index + 1, in the queue */
+    uint32_t next; /* index + 1, in the queue, the list by use, a lane's nested tasks or the free list */
+    uint32_t previous; /* index + 1, the same */
     uint32_t waits; /* inputs not there */
-    uint32_t edges; /* edge + 1: tasks waiting for this one */
+    uint32_t edges; /* edge + 1: tasks waiting for this one to be done, or to be back in memory */
     uint32_t contains; /* index + 1 of the ref that is its value */
-    uint16_t lane;
-    uint16_t attempts;
+    union {
+        struct {
+            uint16_t lane; /* SENT */
+            uint16_t attempts;
+        };
+        uint32_t read_at; /* DONE: the last look around that found a placed task reading it */
+    };
     int32_t limit_ms; /* -1: none */
     uint32_t views; /* of its pins: lent by dm_get, not released */
-    uint64_t position; /* in the lane's ring */
-    uint64_t bytes;    /* of the object that is its value */
+    union {
+        uint64_t position; /* SENT: in the lane's ring */
+        struct {
+            uint32_t stay;    /* DONE: dmi_stay + 1, if it is or was on disk, or on its way; 0: none */
+            uint32_t used_at; /* DONE: when it was used last, by session->uses */
+        };
+    };
+    uint64_t bytes : 44;  /* of the object that is its value */
+    uint64_t wanted : 20; /* who needs it in memory for a moment: it does not leave meanwhile */
 };
 static_assert(sizeof(dmi_task) == 64, "a task is one cache line");
 
@@ -91,6 +106,25 @@ void dmi_task_fail(dmi_session *session, uint32_t index, dm_status status, const
 void dmi_task_is_here(dmi_session *session, uint32_t index, const uint8_t *wire, size_t bytes);
 void dmi_task_is_object(dmi_session *session, uint32_t index, uint32_t segment, uint64_t offset,
                         uint64_t bytes);
+
+/* How a ref to it is written in arguments: with its generation, so that it can be told later whether it
+ * is still the same. */
+static inline uint64_t dmi_task_refword(const dmi_session *session, uint32_t index)
+{
+    uint32_t generation = session->tasks[index].generation;
+    return dmi_refword(DMI_REF_RECORD, generation >> 16, generation & 0xffff, index);
+}
+
+/* Its object cannot be had any more: from now on its value is this failure. */
+void dmi_task_lose(dmi_session *session, uint32_t index, dm_status status, const char *text);
+
+/* Calls visit(session, input, task) for each ref among its arguments. */
+void dmi_task_each_input(dmi_session *session, uint32_t index,
+                         void (*visit)(dmi_session *, uint32_t input, uint32_t task));
+
+/* One input more that it waits for; and: an input is there, for all that wait for it. */
+void dmi_task_await_input(dmi_session *session, uint32_t input, uint32_t index);
+void dmi_task_wake_dependents(dmi_session *session, uint32_t index);
 
 /* A task has been submitted: its retries and time limit (0: the session's, negative: none). */
 void dmi_task_submit(dmi_session *session, uint32_t index, int retries, int64_t limit_ms);

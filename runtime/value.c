@@ -118,6 +118,8 @@ dmi_state dmi_find(const dmi_record *record, dmi_found *found)
         return found_wire(record->args, record->arg_count, found);
     case DMI_OBJECT:
         return found_object(segment, dmi_where_position(where), found);
+    case DMI_DISK:
+        return DMI_AWAY;
     case DMI_FAILED:
         if (dmi_where_position(where) != 0)
             return found_object(segment, dmi_where_position(where), found);
@@ -135,6 +137,18 @@ bool dmi_is_published(const dmi_record *record)
         return dmi_where_place(where) != DMI_NOWHERE;
     const dmi_slot *slot = slot_at(where);
     return slot && dmi_slot_serial(dmi_word_load(&slot->word)) == record->serial;
+}
+
+bool dmi_is_at_hand(const dmi_record *record)
+{
+    return dmi_is_published(record) && dmi_where_place(dmi_word_load(&record->where)) != DMI_DISK;
+}
+
+size_t dmi_found_bytes(const dmi_found *found)
+{
+    if (found->item.kind != DM_STRING && found->item.kind != DM_DATA)
+        return sizeof(dmi_object) + DMI_WIRE_SCALAR;
+    return sizeof(dmi_object) + found->item.bytes + (found->item.kind == DM_STRING); /* and its zero */
 }
 
 /* ---- items -> C variables ---- */

@@ -13,6 +13,7 @@
 typedef enum dmi_state {
     DMI_MISSING, /* not published yet */
     DMI_THERE,   /* a value */
+    DMI_AWAY,    /* a value, but not in memory */
     DMI_BROKEN,  /* a failure: status and sentence */
     DMI_NONSENSE /* what its writer left there cannot be */
 } dmi_state;
@@ -30,8 +31,12 @@ const char *dmi_base(uint32_t id, size_t *bytes);
 /* The value of a record that the caller keeps alive. */
 dmi_state dmi_find(const dmi_record *record, dmi_found *found);
 
-/* Is it published? The cheap half of dmi_find. */
+/* Is it published? The cheap half of dmi_find. And: is it in memory, too? */
 bool dmi_is_published(const dmi_record *record);
+bool dmi_is_at_hand(const dmi_record *record);
+
+/* What an object that was found takes, header included. */
+size_t dmi_found_bytes(const dmi_found *found);
 
 /* The object at `offset` of a segment as an item; false if there is none. */
 bool dmi_find_object(uint32_t segment, uint64_t offset, dmi_found *found);

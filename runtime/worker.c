@@ -63,7 +63,10 @@ void dmi_worker_sleep(dmi_worker *worker, bool (*awake)(dmi_worker *, void *), v
 {
     enum { LOST_BELL = 70 };
     if (is_serial(worker)) {
+        dmi_worker_housekeep(worker); /* no thread of its own does that */
         pump_serially(worker);
+        if (!awake(worker, context))
+            usleep(50); /* what it waits for is on a disk */
         return;
     }
     dmi_word_publish(&worker->up->asleep, 1);
@@ -161,8 +164,6 @@ static bool ask_for_room(dmi_worker *worker, size_t bytes)
     dmi_worker_ring(worker);
     while (!was_answered(worker, &count)) {
         dmi_worker_sleep(worker, was_answered, &count, 10);
-        if (is_serial(worker))
-            dmi_worker_housekeep(worker);
     }
     return !(dmi_word_load(&worker->down->answers) & 1);
 }
@@ -176,6 +177,7 @@ uint64_t dmi_worker_room(dmi_worker *worker, size_t bytes)
         uint64_t offset = dmi_heap_alloc(worker->heap, bytes);
         if (offset != 0)
             return offset;
+        dmi_inside_adopt_all(worker);
         if (!ask_for_room(worker, bytes))
             break;
     }

@@ -30,6 +30,7 @@ typedef struct dmi_holding {
     uint16_t generation;
     uint16_t status;
     uint16_t views; /* lent by dm_get, not released */
+    uint16_t row;   /* its word in the row + 1; 0: none (runtime/row.h) */
     uint16_t kept;  /* 1: one of `holds` is the running task's result */
     uint32_t holds;
     uint32_t depth; /* of the task it belongs to */
@@ -102,6 +103,7 @@ typedef struct dmi_worker {
     uint32_t cell_high, free_cell_count, cell_room;
     uint32_t *dropped_cells; /* by a task that has ended, not yet said: only after its completion */
     uint32_t dropped_count, dropped_room;
+    uint32_t row_next, row_used;
     bool ending; /* a task is */
     dmi_local locals[DMI_LOCALS];
     uint64_t local_uses, local_mark, local_call; /* uses; those before this outermost task */
@@ -164,6 +166,10 @@ bool dmi_worker_run_handed(dmi_worker *worker);
 
 /* Room for an object: an offset in the own segment; 0 and DM_ERR_STORE_FULL after waiting for it. */
 uint64_t dmi_worker_room(dmi_worker *worker, size_t bytes);
+
+/* Objects made here that the driver does not know of: tell it, so that they can be spilled. True if
+ * there were any. (inside.c) */
+bool dmi_inside_adopt_all(dmi_worker *worker);
 
 /* Give an own object back. */
 void dmi_worker_free(dmi_worker *worker, uint64_t offset);

@@ -1,5 +1,5 @@
 /*
- * A full store is said to be full, after a wait, with sizes; never a crash. Room that is released is
+ * A full store that may not spill is said to be full, after a wait, with sizes; never a crash. Room that is released is
  * found again, whoever made the objects and whoever needs it.
  */
 #include "tests/support/test.h"
@@ -52,7 +52,7 @@ static char bytes[STORE];
 static void begin(dm_engine engine, int workers)
 {
     session_begin_with(&(dm_options){.engine = engine, .workers = workers, .store_bytes = STORE,
-                                     .store_wait_ms = WAIT_MS, .log = driver_no_log});
+                                     .store_wait_ms = WAIT_MS, .spill_policy = DM_SPILL_OFF, .log = driver_no_log});
 }
 
 static dm_status get_nothing(dm_ref ref)

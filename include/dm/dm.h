@@ -246,6 +246,25 @@ typedef enum dm_engine {
     DM_ENGINE_SERIAL     /* dm_remote runs the task before it returns: for gdb and valgrind */
 } dm_engine;
 
+/* What becomes of the disk that spilled objects take. */
+typedef enum dm_spill_policy {
+    DM_SPILL_DEFAULT, /* DM_SPILL_POLICY, else auto */
+    DM_SPILL_AUTO,    /* given back at once when nobody can read an object any more. The others are for
+                         experiments: */
+    DM_SPILL_SESSION, /* kept until the outermost dm_scope_end; then all that is dead goes */
+    DM_SPILL_NEVER,   /* kept until dm_shutdown */
+    DM_SPILL_OFF      /* nothing is spilled: a full store is DM_ERR_STORE_FULL */
+} dm_spill_policy;
+
+/* How bytes are rearranged before they are compressed. */
+typedef enum dm_spill_filter {
+    DM_FILTER_DEFAULT, /* DM_SPILL_FILTER, else best */
+    DM_FILTER_BEST,    /* by the type of the elements; plain bytes stay as they are */
+    DM_FILTER_NONE,
+    DM_FILTER_BYTES,
+    DM_FILTER_BITS
+} dm_spill_filter;
+
 /* Where an option says "none" or "no limit" although 0 means "the default". */
 #define DM_NONE (-1)
 
@@ -257,7 +276,18 @@ typedef struct dm_options {
     int workers;             /* DM_WORKERS: 1 to 250; the CPUs this process may use, cgroup included */
     dm_engine engine;        /* DM_ENGINE: processes, threads, serial */
     size_t store_bytes;      /* DM_STORE_BYTES: at least 1M; 30 % of the memory of machine or cgroup */
-    const char *spill_dir;   /* DM_SPILL_DIR: where the store will spill; /var/tmp */
+    /* Spilling: objects that are not in use leave memory for the disk, and come back when read. */
+    const char *spill_dir;   /* DM_SPILL_DIR: a directory, or several with colons between; /var/tmp */
+    dm_spill_policy spill_policy;    /* DM_SPILL_POLICY: auto, session, never, off */
+    double spill_threshold;  /* DM_SPILL_THRESHOLD: begins at this share of the store, 0.01 to 1; 0.8 */
+    size_t spill_limit_bytes; /* DM_SPILL_LIMIT_BYTES: at most so much on disk; no limit */
+    double spill_fill_limit; /* DM_SPILL_FILL_LIMIT: of a file system, ours and others' bytes; 0.95 */
+    dm_spill_filter spill_filter;    /* DM_SPILL_FILTER: best, none, bytes, bits */
+    int spill_acceleration;  /* DM_SPILL_ACCELERATION: LZ4's, 1 (small) to 64 (fast); 1 */
+    int spill_visible;       /* DM_SPILL_VISIBLE: 1: named files, in a directory of our own; else nameless */
+    int spill_in_memory;     /* DM_SPILL_IN_MEMORY: 1: a directory on a tmpfs will do */
+    size_t lineage_bytes;    /* DM_LINEAGE_BYTES: long arguments of finished tasks that are kept, in case a
+                              * result is damaged on the disk and its task must run again; 16M */
     int retries;             /* DM_RETRIES: after a worker's death, per task; 3. DM_NONE: none */
     int64_t task_limit_ms;   /* DM_TASK_LIMIT_MS: a task running longer is killed; no limit */
     int64_t store_wait_ms;   /* DM_STORE_WAIT_MS: how long to wait for room in the store; 1000 */
@@ -282,6 +312,14 @@ DM_API dm_status dm_init(const dm_options *options) DM_NODISCARD;
  * DM_ERR_SHUT_DOWN. Does nothing without a session. Blocks, well under a second.
  */
 DM_API void dm_shutdown(void);
+
+/*
+ * A scope, in which many values are made and released, like one fit of a model. Under DM_SPILL_SESSION
+ * the disk that dead values took is given back when the outermost scope ends; otherwise it means nothing.
+ * Driver only. Returns DM_ERR_INVALID for an end without a beginning.
+ */
+DM_API dm_status dm_scope_begin(void);
+DM_API dm_status dm_scope_end(void);
 
 /* What may be said of one task. A field left 0 is the session's setting. */
 typedef struct dm_task_options {
@@ -419,8 +457,20 @@ typedef struct dm_stats {
     uint64_t refs;              /* values alive: held, awaited or pinned */
     size_t store_bytes;         /* the limit */
     size_t store_committed;     /* memory taken from the system for objects */
-    size_t store_used;          /* bytes of objects alive */
-    uint64_t objects;           /* objects alive */
+    size_t store_used;          /* bytes of objects in memory */
+    uint64_t objects;           /* objects alive, wherever they are */
+    uint64_t spilled_objects;   /* of them, on disk and not in memory */
+    uint64_t spilled_bytes;     /* what these take when they are in memory */
+    uint64_t spilling_bytes;    /* being written now */
+    uint64_t disk_bytes;        /* taken on disk now, copies of what was read back included */
+    uint64_t spilled_total;     /* bytes of objects written to disk, since dm_init */
+    uint64_t spilled_stored;    /* the same, as they lie there: compressed */
+    uint64_t restored_total;    /* bytes of objects read back, since dm_init */
+    uint64_t punched_total;     /* bytes given back to the file system while its files were open */
+    uint64_t spill_ns, restore_ns; /* time that took, all threads added, compression included */
+    uint64_t objects_lost;      /* damaged or vanished on disk; made again if that could be done */
+    int spill_files;            /* open now */
+    bool disk_punches;          /* the file system can give blocks of an open file back */
 } dm_stats;
 
 /* The session's counters, as of now. */

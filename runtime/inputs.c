@@ -1,0 +1,97 @@
+/*
+ * inputs.c - asks residence.h for what a task reads, and counts how much is on its way.
+ */
+#include "runtime/inputs.h"
+
+#include "runtime/dispatch.h"
+#include "runtime/residence.h"
+#include "runtime/task.h"
+
+enum { SHARE = 4, TASKS_MOST = 4096 }; /* of the store; and so that task.wanted does not overflow */
+
+static void count_missing(dmi_session *session, uint32_t input, uint32_t index)
+{
+    (void)index;
+    if (dmi_is_away(session, input))
+        session->missing += dmi_task_at(session, input)->bytes;
+}
+
+static void count_all(dmi_session *session, uint32_t input, uint32_t index)
+{
+    (void)index;
+    session->missing += dmi_task_at(session, input)->bytes;
+}
+
+static uint64_t sum(dmi_session *session, uint32_t index, void (*count)(dmi_session *, uint32_t, uint32_t))
+{
+    session->missing = 0;
+    dmi_task_each_input(session, index, count);
+    return session->missing;
+}
+
+bool dmi_inputs_are_at_hand(dmi_session *session, uint32_t index)
+{
+    return !(dmi_task_at(session, index)->flags & DMI_TASK_HAS_REFS) ||
+           sum(session, index, count_missing) == 0;
+}
+
+static void want(dmi_session *session, uint32_t input, uint32_t index)
+{
+    dmi_task *task = dmi_task_at(session, input);
+    task->wanted++;
+    if (task->state != DMI_TASK_DONE || dmi_is_away(session, input))
+        dmi_task_await_input(session, input, index);
+}
+
+static void bring(dmi_session *session, uint32_t input, uint32_t index)
+{
+    (void)index;
+    dmi_residence_fetch(session, input);
+}
+
+static void let_go(dmi_session *session, uint32_t input, uint32_t index)
+{
+    (void)index;
+    dmi_task_at(session, input)->wanted--;
+}
+
+bool dmi_inputs_fetch(dmi_session *session, uint32_t index, bool must)
+{
+    uint64_t bytes = sum(session, index, count_all);
+    uint64_t most = session->settings.store_bytes / SHARE;
+    if (!must && session->fetching_tasks != 0 &&
+        (session->fetching_bytes + bytes > most || session->fetching_tasks == TASKS_MOST))
+        return false;
+    dmi_unqueue(session, index);
+    dmi_task *task = dmi_task_at(session, index);
+    task->flags |= DMI_TASK_FETCHING | DMI_TASK_PATIENT;
+    session->fetching_tasks++;
+    session->fetching_bytes += bytes;
+    dmi_task_each_input(session, index, want);
+    dmi_task_each_input(session, index, bring);
+    return true;
+}
+
+void dmi_inputs_release(dmi_session *session, uint32_t index)
+{
+    uint64_t bytes = sum(session, index, count_all);
+    dmi_task_at(session, index)->flags &= (uint8_t)~DMI_TASK_FETCHING;
+    session->fetching_tasks--;
+    session->fetching_bytes -= bytes < session->fetching_bytes ? bytes : session->fetching_bytes;
+    if (session->fetching_tasks == 0)
+        session->fetching_bytes = 0; /* an input that was lost counts for nothing any more */
+    dmi_task_each_input(session, index, let_go);
+}
+
+void dmi_inputs_refused(dmi_session *session, uint32_t index)
+{
+    uint64_t bytes = sum(session, index, count_all);
+    const char *said;
+    dm_status trouble = dmi_residence_trouble(session, &said);
+    dmi_inputs_release(session, index);
+    dmi_task_fail(session, index, DM_ERR_STORE_FULL,
+                  "%s: its arguments of %llu bytes do not fit the store of %zu bytes beside what is in use%s%s: "
+                  "release refs and views, or raise DM_STORE_BYTES",
+                  dmi_task_name(session, index), (unsigned long long)bytes, session->settings.store_bytes,
+                  trouble == DM_OK ? "" : "; ", trouble == DM_OK ? "" : said);
+}

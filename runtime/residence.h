@@ -1,0 +1,88 @@
+/*
+ * residence.h - where the bytes of objects are: in memory, on disk, or on their way.
+ *
+ *                        read meanwhile, or the write failed
+ *                     +--------------------<--------------------+
+ *                     v                                         |
+ *      new ------> MEMORY -------- chosen: dmi_residence_turn --> LEAVING
+ *                     ^                                         |
+ *                     | copy given up                           | written, and nobody reads it
+ *                     |                                         v
+ *                   BOTH <-- read and verified -- RETURNING <-- AWAY  <-- chosen again: nothing to write
+ *                     |                        dmi_residence_fetch ^
+ *                     +--------------------->----------------------+
+ *
+ *  MEMORY has no dmi_stay; the other four stages are kept in one (stay.h). What has been read back keeps its copy
+ *  on disk, so that it can leave again for nothing, and is the first to leave: reading everything once
+ *  does not push out what is used often.
+ *
+ * Laws:
+ *  1. An object leaves only if it is a value (DONE, not UNSEALED), nobody has a view of it, nobody wants it
+ *     (task.wanted), no placed task reads it, and no worker has it in its row (law 6 of layout.h).
+ *  2. Its bytes are in memory or all on disk at every moment: memory is given back after the write has
+ *     succeeded, and the disk's copy is dropped only when the object is dead, or in memory.
+ *  3. While a stay is LEAVING or RETURNING it pins its task: nothing is freed under a mover's hands.
+ *
+ * All functions: under the role, unless they say otherwise. None waits for a disk.
+ */
+#ifndef DMI_RESIDENCE_H
+#define DMI_RESIDENCE_H
+
+#include "runtime/session.h"
+#include "runtime/task.h"
+
+/* Check the settings' directories. Without the role. DM_ERR_OPTION, DM_ERR_SPILL_UNSAFE, DM_ERR_NOMEM. */
+dm_status dmi_residence_create(dmi_session *session);
+
+/* Nothing moves any more; without the role, before the workers are ended. NULL-safe. */
+void dmi_residence_stop(dmi_session *session);
+void dmi_residence_destroy(dmi_session *session);
+
+/* An object has become a value that others may know of: from now on it may leave. */
+void dmi_residence_enter(dmi_session *session, uint32_t index);
+
+/* It is used: others leave before it. */
+void dmi_residence_touch(dmi_session *session, uint32_t index);
+
+/* It is dead: off the list, its blocks on disk free. */
+void dmi_residence_forget(dmi_session *session, uint32_t index);
+
+/* Nobody holds it, and only its stay pins it: a write of it need not go on. */
+void dmi_residence_abandon(dmi_session *session, uint32_t index);
+
+/* Is it not in memory (RETURNING included)? */
+bool dmi_is_away(dmi_session *session, uint32_t index);
+
+/* Bring it into memory, if it is away; who calls has made it `wanted`. Those that wait for it are woken
+ * then, as if it were done. If there is no room in time it is refused: dmi_residence_refusals counts. */
+void dmi_residence_fetch(dmi_session *session, uint32_t index);
+uint32_t dmi_residence_refusals(dmi_session *session, uint32_t index);
+
+/* Bytes that somebody waits for to be brought since before `since_ms`; 0: nobody. */
+uint64_t dmi_residence_awaited(const dmi_session *session, int64_t since_ms);
+
+/* Somebody waits for so many bytes. */
+void dmi_residence_make_room(dmi_session *session, uint64_t bytes);
+
+/* Is anything leaving, so that waiting for room makes sense? When did it last? */
+bool dmi_residence_moves(const dmi_session *session);
+int64_t dmi_residence_progress_ms(const dmi_session *session);
+
+/* What is due: begin to spill, bring what had no room, tidy the disk. True if anything changed. */
+bool dmi_residence_turn(dmi_session *session);
+
+/* Must dmi_residence_turn be called every few milliseconds? */
+bool dmi_residence_wants_ticks(const dmi_session *session);
+
+/* Why nothing can be spilled at the moment: DM_OK if it can. With its sentence. */
+dm_status dmi_residence_trouble(const dmi_session *session, const char **text);
+
+/* Once: a line to be logged, or NULL. */
+const char *dmi_residence_announcement(dmi_session *session);
+
+/* DMI_SPILL_SESSION: an outermost scope has ended. */
+void dmi_residence_scope_end(dmi_session *session);
+
+void dmi_residence_stats(dmi_session *session, dm_stats *stats);
+
+#endif

@@ -1,0 +1,191 @@
+/*
+ * returning.c - objects come back into memory, into D's heap: read by movers, verified, told to those who
+ * wait; refused when there is no room, lost when the disk has failed.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "runtime/clock.h"
+#include "runtime/dispatch.h"
+#include "runtime/lane.h"
+#include "runtime/lineage.h"
+#include "runtime/room.h"
+#include "runtime/stay.h"
+
+/* ---- returning ---- */
+
+static void wake_those_who_wait(dmi_session *session, uint32_t index)
+{
+    dmi_task_wake_dependents(session, index);
+    if (session->blocked_lanes != 0)
+        dmi_wake_blocked(session, index);
+    for (uint32_t i = 0; i < session->lane_count; i++)
+        if (session->lanes[i].fetching == index + 1)
+            dmi_lane_wake(&session->lanes[i]);
+}
+
+/* The disk has failed it: it is made again, or from now on its value is this failure. */
+static void lose(dmi_session *session, dmi_stay *stay)
+{
+    uint32_t index = stay->index;
+    dm_status status = stay->trouble;
+    char text[900];
+    snprintf(text, sizeof text, "%s (value %llu, %llu bytes) is lost: %s", dmi_task_name(session, index),
+             (unsigned long long)stay->serial, (unsigned long long)stay->bytes,
+             stay->said ? stay->said : dm_strerror(status));
+    session->away--;
+    session->residence->away -= stay->bytes;
+    session->counts.objects_lost++;
+    dmi_stay_end(session, stay);
+    if (dmi_lineage_run_again(session, index))
+        return; /* those who wait go on waiting, for it to be done */
+    dmi_task_lose(session, index, status, text);
+    wake_those_who_wait(session, index);
+}
+
+static void returned(dmi_session *session, dmi_stay *stay)
+{
+    uint32_t index = stay->index;
+    if (stay->trouble != DM_OK) {
+        dmi_heap_free(session->heap, stay->to);
+        stay->stage = DMI_GONE;
+        if (stay->trouble != DM_ERR_CANCELLED)
+            lose(session, stay);
+    } else {
+        stay->stage = DMI_BOTH;
+        session->away--;
+        session->residence->away -= stay->bytes;
+        session->counts.store_used += stay->bytes;
+        dmi_word_publish(&dmi_record_at(session, index)->where, dmi_where(DMI_OBJECT, 0, stay->to));
+        dmi_list_cold(session, index);
+        wake_those_who_wait(session, index);
+    }
+    dmi_task_unpin(session, index);
+}
+
+static void run_read(dmi_job *job)
+{
+    dmi_moving *m = (dmi_moving *)job;
+    dmi_session *session = m->session;
+    dmi_stay *stay = m->of[0].stay;
+    uint32_t part = m->of[0].part;
+    char *to = session->seats[0].memory.rw + stay->to + (uint64_t)part * DMI_PART_MOST;
+    dm_status status = atomic_load(&stay->cancelled)
+                           ? DM_ERR_CANCELLED
+                           : dmi_spill_read(session->residence->spill, dmi_tickets_of(stay)[part],
+                                            dmi_part_id(stay, part), to, dmi_part_bytes(stay, part));
+    char said[512] = "";
+    if (status != DM_OK)
+        snprintf(said, sizeof said, "%s", dm_last_error());
+    free(m);
+    dmi_role_take(&session->role);
+    dmi_part_done(stay, status, said);
+    if (stay->parts_left == 0)
+        returned(session, stay);
+    dmi_moving_tell(session);
+}
+
+/* Room for it, and jobs. False: not now. */
+static bool begin_returning(dmi_session *session, dmi_stay *stay)
+{
+    stay->to = dmi_room_for_driver(session, stay->bytes);
+    if (stay->to == 0)
+        return false;
+    stay->stage = DMI_RETURNING;
+    stay->parts_left = stay->part_count;
+    stay->trouble = DM_OK;
+    dmi_task_pin(session, stay->index);
+    for (uint32_t part = 0, parts = stay->part_count; part < parts; part++) {
+        dmi_moving *m = dmi_moving_create(session, 1, run_read);
+        if (m != NULL) {
+            dmi_moving_add(m, stay, part);
+            if (dmi_mover_post(session->residence->mover, &m->job, DMI_READ) == DM_OK)
+                continue;
+            free(m);
+        }
+        dmi_part_done(stay, DM_ERR_NOMEM, "no memory or thread to read it with");
+        if (stay->parts_left == 0)
+            returned(session, stay);
+    }
+    return true;
+}
+
+bool dmi_is_away(dmi_session *session, uint32_t index)
+{
+    const dmi_stay *stay = dmi_stay_of(session, index);
+    return stay != NULL && (stay->stage == DMI_GONE || stay->stage == DMI_RETURNING);
+}
+
+void dmi_residence_fetch(dmi_session *session, uint32_t index)
+{
+    dmi_residence *r = session->residence;
+    dmi_stay *stay = dmi_stay_of(session, index);
+    if (stay == NULL || stay->stage != DMI_GONE || stay->waiting)
+        return;
+    if (begin_returning(session, stay))
+        return;
+    dmi_residence_make_room(session, stay->bytes); /* what has a copy on disk goes at once */
+    if (begin_returning(session, stay))
+        return;
+    stay->waiting = true;
+    stay->since_ms = dmi_now_ms();
+    stay->next = 0;
+    uint32_t *end = &r->waiting;
+    while (*end != 0)
+        end = &r->stays[*end - 1].next;
+    *end = (uint32_t)(stay - r->stays) + 1;
+}
+
+uint64_t dmi_residence_awaited(const dmi_session *session, int64_t since_ms)
+{
+    const dmi_residence *r = session->residence;
+    const dmi_stay *first = r->waiting ? &r->stays[r->waiting - 1] : NULL;
+    return first && first->since_ms < since_ms ? first->bytes : 0;
+}
+
+uint32_t dmi_residence_refusals(dmi_session *session, uint32_t index)
+{
+    const dmi_stay *stay = dmi_stay_of(session, index);
+    return stay ? stay->refusals : 0;
+}
+
+static bool is_late(dmi_session *session, const dmi_stay *stay)
+{
+    int64_t since = session->residence->progress_ms > stay->since_ms ? session->residence->progress_ms
+                                                                     : stay->since_ms;
+    return dmi_now_ms() - since >= session->settings.store_wait_ms;
+}
+
+static void refuse(dmi_session *session, dmi_stay *stay)
+{
+    stay->refusals++;
+    for (uint32_t i = 0; i < session->lane_count; i++)
+        if (session->lanes[i].fetching == stay->index + 1)
+            dmi_lane_refuse_fetch(&session->lanes[i]);
+    wake_those_who_wait(session, stay->index);
+}
+
+/* Those that wait for room, in order: one that does not fit keeps those behind it waiting. */
+bool dmi_bring_the_waiting(dmi_session *session)
+{
+    dmi_residence *r = session->residence;
+    bool moved = false;
+    while (r->waiting != 0) {
+        dmi_stay *stay = &r->stays[r->waiting - 1];
+        bool wanted = dmi_task_at(session, stay->index)->wanted != 0;
+        bool begun = wanted && begin_returning(session, stay);
+        bool late = wanted && !begun && is_late(session, stay);
+        if (wanted && !begun && !late) {
+            dmi_residence_make_room(session, stay->bytes);
+            break;
+        }
+        r->waiting = stay->next;
+        stay->waiting = false;
+        if (late)
+            refuse(session, stay);
+        moved = true;
+    }
+    return moved;
+}
+

@@ -1,0 +1,112 @@
+/*
+ * stay.h - what residence.c, leaving.c and returning.c share: an object's stay out of memory, or on the
+ * way out or back, and the book of them. Nobody else includes this.
+ *
+ * All functions: under the role.
+ */
+#ifndef DMI_STAY_H
+#define DMI_STAY_H
+
+#include <stdatomic.h>
+
+#include "objectstore/spill.h"
+#include "runtime/mover.h"
+#include "runtime/residence.h"
+
+typedef enum dmi_stage { DMI_LEAVING, DMI_GONE, DMI_RETURNING, DMI_BOTH } dmi_stage;
+
+typedef struct dmi_stay {
+    uint32_t index; /* of its record; + 1 of the next free one */
+    uint8_t stage;
+    bool in_use, waiting; /* for room, to return */
+    atomic_bool cancelled; /* looked at by movers; private atomic */
+    uint32_t part_count, parts_left;
+    uint32_t refusals; /* to bring it, for want of room */
+    uint32_t next;     /* stay + 1, waiting for room */
+    int64_t since_ms;  /* waiting */
+    const char *from;  /* LEAVING: where it is read */
+    uint64_t to;       /* RETURNING: where it is written, in D */
+    uint64_t bytes;    /* with its header */
+    uint64_t serial;
+    uint8_t element;
+    dm_status trouble; /* of the first part that failed */
+    char *said;
+    union {
+        uint32_t ticket; /* of the only part */
+        uint32_t *tickets;
+    };
+} dmi_stay;
+
+typedef struct dmi_residence {
+    dmi_session *session;
+    dmi_spill *spill; /* NULL: nothing is spilled */
+    dmi_mover *mover;
+    dmi_stay *stays;
+    uint32_t stay_high, stay_free;
+    uint32_t cold, warm;    /* the list by use: index + 1 of its ends */
+    uint64_t leaving, away; /* bytes */
+    uint32_t waiting;       /* stay + 1: to return, but without room */
+    int64_t progress_ms;    /* when an object left last */
+    uint64_t settling;      /* bytes that left workers' heaps lately */
+    int64_t settling_since_ms;
+    int64_t trouble_until_ms, trouble_pause_ms;
+    dm_status trouble; /* of the last write; DM_OK */
+    char said[512];
+    bool tidying; /* a job for it is on its way */
+    bool begun, announced;
+    dmi_job tidy;
+    char line[512];
+} dmi_residence;
+
+/* The stay of an object that has one. */
+static inline dmi_stay *dmi_stay_of(dmi_session *session, uint32_t index)
+{
+    const dmi_task *task = dmi_task_at(session, index);
+    return task->state == DMI_TASK_DONE && task->stay != 0 ? &session->residence->stays[task->stay - 1] : NULL;
+}
+
+static inline uint32_t *dmi_tickets_of(dmi_stay *stay)
+{
+    return stay->part_count == 1 ? &stay->ticket : stay->tickets;
+}
+
+/* A stay for an object in memory; NULL without memory. And its end: the copy on disk is no more. */
+dmi_stay *dmi_stay_begin(dmi_session *session, uint32_t index);
+void dmi_stay_end(dmi_session *session, dmi_stay *stay);
+
+/* The bytes of a part, and the id by which the disk knows it. */
+size_t dmi_part_bytes(const dmi_stay *stay, uint32_t part);
+uint64_t dmi_part_id(const dmi_stay *stay, uint32_t part);
+
+/* A part was written or read, or not. */
+void dmi_part_done(dmi_stay *stay, dm_status status, const char *said);
+
+/* The list by use. */
+void dmi_list_warm(dmi_session *session, uint32_t index);
+void dmi_list_cold(dmi_session *session, uint32_t index);
+void dmi_unlist(dmi_session *session, uint32_t index);
+
+/* A job about some parts of some stays. */
+typedef struct dmi_moving {
+    dmi_job job;
+    dmi_session *session;
+    uint32_t count;
+    struct {
+        dmi_stay *stay;
+        uint32_t part;
+    } of[];
+} dmi_moving;
+
+dmi_moving *dmi_moving_create(dmi_session *session, uint32_t room, void (*run)(dmi_job *));
+void dmi_moving_add(dmi_moving *moving, dmi_stay *stay, uint32_t part);
+
+/* What a mover found has been told: whoever waits looks again. Leaves the role. */
+void dmi_moving_tell(dmi_session *session);
+
+/* Begin to spill if memory is fuller than it should be. (leaving.c) */
+bool dmi_spill_what_is_due(dmi_session *session);
+
+/* Begin to read what had no room before. (returning.c) */
+bool dmi_bring_the_waiting(dmi_session *session);
+
+#endif

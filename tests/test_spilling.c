@@ -1,0 +1,289 @@
+/*
+ * A working set larger than the store just works: what does not fit goes to disk and comes back when it
+ * is read, by anybody, byte for byte; what is being read stays; in the end nothing is left.
+ */
+#include "tests/support/test.h"
+
+enum { MIB = 1 << 20, STORE = 32 * MIB, OBJECT = 2 * MIB, COUNT = 48, SEED = 20261125 };
+
+/* Bytes that say whose they are, and compress like nothing in particular. */
+static void fill(uint64_t *words, size_t bytes, uint64_t whose)
+{
+    for (size_t i = 0; i < bytes / 8; i++)
+        words[i] = (whose << 32 | i) * 0x9e3779b97f4a7c15u;
+}
+
+static bool is_filled(const void *data, size_t bytes, uint64_t whose)
+{
+    const uint64_t *words = data;
+    for (size_t i = 0; i < bytes / 8; i++)
+        if (words[i] != (whose << 32 | i) * 0x9e3779b97f4a7c15u)
+            return false;
+    return true;
+}
+
+static uint64_t next_random(uint64_t *state)
+{
+    *state = *state * 6364136223846793005u + 1442695040888963407u;
+    return *state >> 33;
+}
+
+static dm_ref put_filled(size_t bytes, uint64_t whose)
+{
+    dm_buffer buffer;
+    size_t words = bytes / 8;
+    if (dm_create(DM_U64, 1, &words, &buffer) != DM_OK)
+        return DM_NO_REF;
+    fill(buffer.data, bytes, whose);
+    return dm_seal(&buffer);
+}
+
+DM_REMOTE(makes)
+{
+    size_t bytes, words;
+    uint64_t whose;
+    dm_buffer buffer;
+    DM_TRY(dm_arg(call, 0, &bytes));
+    DM_TRY(dm_arg(call, 1, &whose));
+    words = bytes / 8;
+    DM_TRY(dm_create(DM_U64, 1, &words, &buffer));
+    fill(buffer.data, bytes, whose);
+    return dm_return(call, &buffer);
+}
+
+/* How many of its arguments, after the first, are what they should be: filled as whose, whose + 1, ... */
+DM_REMOTE(checks)
+{
+    uint64_t whose;
+    int good = 0;
+    DM_TRY(dm_arg(call, 0, &whose));
+    for (int i = 1; i < dm_arg_count(call); i++) {
+        dm_view view;
+        DM_TRY(dm_arg(call, i, &view));
+        good += is_filled(view.data, view.bytes, whose + (uint64_t)i - 1);
+    }
+    return dm_return(call, good);
+}
+
+/* Makes `count` values of its own, more than the store holds, and reads them back at random. */
+DM_REMOTE(juggles)
+{
+    int count, good = 0;
+    uint64_t state = SEED;
+    DM_TRY(dm_arg(call, 0, &count));
+    dm_ref refs[COUNT];
+    for (int i = 0; i < count; i++)
+        refs[i] = put_filled(OBJECT, (uint64_t)i);
+    for (int i = 0; i < 2 * count; i++) {
+        uint64_t which = next_random(&state) % (uint64_t)count;
+        dm_view view;
+        DM_TRY(dm_get(refs[which], &view));
+        good += is_filled(view.data, view.bytes, which);
+        dm_view_release(&view);
+    }
+    return dm_return(call, good);
+}
+
+/* Tasks of a task: their results are more than the store holds. */
+DM_REMOTE(delegates)
+{
+    int count, good = 0;
+    DM_TRY(dm_arg(call, 0, &count));
+    dm_ref refs[COUNT];
+    for (int i = 0; i < count; i++)
+        refs[i] = dm_remote(makes, OBJECT, i);
+    for (int i = 0; i < count; i++) {
+        dm_view view;
+        DM_TRY(dm_get(refs[i], &view));
+        good += is_filled(view.data, view.bytes, (uint64_t)i);
+        dm_view_release(&view);
+    }
+    return dm_return(call, good);
+}
+
+static void begin(dm_engine engine)
+{
+    session_begin_with(
+        &(dm_options){.engine = engine, .workers = 2, .store_bytes = STORE, .log = driver_no_log});
+}
+
+static dm_stats stats_now(void)
+{
+    dm_stats stats = {0};
+    assert_ok(dm_stats_get(&stats));
+    return stats;
+}
+
+static void end_clean(const residue *before)
+{
+    assert_soon(stats_now().refs == 0);
+    dm_stats stats = stats_now();
+    assert_int_equal(stats.objects, 0);
+    assert_int_equal(stats.store_used, 0);
+    assert_int_equal(stats.spilled_objects, 0);
+    assert_soon(stats_now().disk_bytes == 0);
+    dm_shutdown();
+    assert_no_residue(before);
+}
+
+static void get_and_check(dm_ref ref, uint64_t whose)
+{
+    dm_view view;
+    assert_ok(dm_get(ref, &view));
+    assert_true(is_filled(view.data, view.bytes, whose));
+    dm_view_release(&view);
+}
+
+static void get_at_random(const dm_ref *refs, int times)
+{
+    uint64_t state = SEED;
+    for (int i = 0; i < times; i++) {
+        uint64_t which = next_random(&state) % COUNT;
+        get_and_check(refs[which], which);
+    }
+}
+
+static void release_all(const dm_ref *refs, int count)
+{
+    for (int i = 0; i < count; i++)
+        assert_ok(dm_release(refs[i]));
+}
+
+static void puts_beyond_memory(dm_engine engine)
+{
+    residue before;
+    dm_ref refs[COUNT];
+    residue_begin(&before);
+    begin(engine);
+    for (int i = 0; i < COUNT; i++)
+        refs[i] = put_filled(OBJECT, (uint64_t)i);
+    dm_stats stats = stats_now();
+    assert_true(stats.store_used <= STORE);
+    assert_int_equal(stats.objects, COUNT);
+    assert_true(stats.spilled_total >= (size_t)COUNT * OBJECT - STORE);
+    get_at_random(refs, 200);
+    assert_true(stats_now().restored_total > 0);
+    release_all(refs, COUNT);
+    end_clean(&before);
+}
+ON_ENGINES(puts_beyond_memory)
+
+static void results_beyond_memory(dm_engine engine)
+{
+    residue before;
+    dm_ref refs[COUNT];
+    residue_begin(&before);
+    begin(engine);
+    for (int i = 0; i < COUNT; i++)
+        refs[i] = dm_remote(makes, OBJECT, i);
+    get_at_random(refs, 200);
+    release_all(refs, COUNT);
+    end_clean(&before);
+}
+ON_ENGINES(results_beyond_memory)
+
+static void arguments_beyond_memory(dm_engine engine)
+{
+    residue before;
+    dm_ref refs[COUNT], checked[COUNT];
+    int good;
+    residue_begin(&before);
+    begin(engine);
+    for (int i = 0; i < COUNT; i++)
+        refs[i] = put_filled(OBJECT, (uint64_t)i);
+    for (int i = 0; i < COUNT - 1; i++)
+        checked[i] = dm_remote(checks, i, refs[i], refs[i + 1]);
+    for (int i = 0; i < COUNT - 1; i++) {
+        assert_ok(dm_get(checked[i], &good));
+        assert_int_equal(good, 2);
+    }
+    release_all(checked, COUNT - 1);
+    release_all(refs, COUNT);
+    end_clean(&before);
+}
+ON_ENGINES(arguments_beyond_memory)
+
+static void a_task_beyond_memory(dm_engine engine)
+{
+    residue before;
+    int good;
+    residue_begin(&before);
+    begin(engine);
+    dm_ref ref = dm_remote(juggles, COUNT);
+    assert_ok(dm_get(ref, &good));
+    assert_int_equal(good, 2 * COUNT);
+    assert_ok(dm_release(ref));
+    end_clean(&before);
+}
+ON_ENGINES(a_task_beyond_memory)
+
+static void tasks_of_a_task_beyond_memory(dm_engine engine)
+{
+    residue before;
+    int good;
+    residue_begin(&before);
+    begin(engine);
+    dm_ref ref = dm_remote(delegates, COUNT);
+    assert_ok(dm_get(ref, &good));
+    assert_int_equal(good, COUNT);
+    assert_ok(dm_release(ref));
+    end_clean(&before);
+}
+ON_ENGINES(tasks_of_a_task_beyond_memory)
+
+/* What is lent stays where it is, whatever else comes and goes. */
+static void views_stay(dm_engine engine)
+{
+    enum { HELD = 4 };
+    residue before;
+    dm_ref held[HELD], refs[COUNT];
+    dm_view views[HELD], again;
+    residue_begin(&before);
+    begin(engine);
+    for (int i = 0; i < HELD; i++) {
+        held[i] = put_filled(OBJECT, 1000 + (uint64_t)i);
+        assert_ok(dm_get(held[i], &views[i]));
+    }
+    for (int i = 0; i < COUNT; i++)
+        refs[i] = put_filled(OBJECT, (uint64_t)i);
+    for (int i = 0; i < HELD; i++) {
+        assert_true(is_filled(views[i].data, views[i].bytes, 1000 + (uint64_t)i));
+        assert_ok(dm_get(held[i], &again));
+        assert_ptr_equal(again.data, views[i].data);
+        dm_view_release(&again);
+        dm_view_release(&views[i]);
+    }
+    release_all(held, HELD);
+    release_all(refs, COUNT);
+    end_clean(&before);
+}
+ON_ENGINES(views_stay)
+
+static void small_objects_beyond_memory(dm_engine engine)
+{
+    enum { SMALL = 2000, MANY = 30000 };
+    residue before;
+    uint64_t state = SEED;
+    dm_ref *refs = calloc(MANY, sizeof *refs);
+    residue_begin(&before);
+    begin(engine);
+    for (int i = 0; i < MANY; i++)
+        refs[i] = put_filled(SMALL, (uint64_t)i);
+    assert_true(stats_now().spilled_total > 0);
+    for (int i = 0; i < 3000; i++) {
+        uint64_t which = next_random(&state) % MANY;
+        get_and_check(refs[which], which);
+    }
+    release_all(refs, MANY);
+    free(refs);
+    end_clean(&before);
+}
+ON_ENGINES(small_objects_beyond_memory)
+
+static const struct CMUnitTest tests[] = {
+    ENGINE_CASES(puts_beyond_memory),          ENGINE_CASES(results_beyond_memory),
+    ENGINE_CASES(arguments_beyond_memory),     ENGINE_CASES(a_task_beyond_memory),
+    ENGINE_CASES(tasks_of_a_task_beyond_memory), ENGINE_CASES(views_stay),
+    ENGINE_CASES(small_objects_beyond_memory),
+};
+TEST_MAIN(tests, NULL)
