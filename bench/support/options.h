@@ -1,5 +1,6 @@
 /*
- * options.h - the command line of a contestant: --engine NAME --workers N --only CASE --scale F.
+ * options.h - the command line of a contestant: --engine NAME --workers N --only CASE --scale F
+ * --policy NAME.
  */
 #ifndef BENCH_OPTIONS_H
 #define BENCH_OPTIONS_H
@@ -16,6 +17,7 @@ typedef struct bench_options {
     const char *engine;
     int workers;
     const char *only; /* NULL: all cases */
+    const char *policy; /* of spilling; NULL: the session's default */
     double scale;     /* of the number of tasks: 0.01 for a look under valgrind */
 } bench_options;
 
@@ -27,6 +29,8 @@ static inline bool bench_option(bench_options *options, const char *name, const 
         options->workers = atoi(value);
     else if (strcmp(name, "--only") == 0)
         options->only = value;
+    else if (strcmp(name, "--policy") == 0)
+        options->policy = value;
     else if (strcmp(name, "--scale") == 0)
         options->scale = atof(value);
     else
@@ -40,7 +44,8 @@ static inline bench_options bench_options_read(int argc, char **argv)
     for (int i = 1; i < argc; i += 2) {
         if (i + 1 < argc && bench_option(&options, argv[i], argv[i + 1]))
             continue;
-        fprintf(stderr, "usage: %s [--engine NAME] [--workers N] [--only CASE] [--scale F]\n",
+        fprintf(stderr, "usage: %s [--engine NAME] [--workers N] [--only CASE] [--scale F] "
+                "[--policy NAME]\n",
                 argv[0]);
         exit(2);
     }
