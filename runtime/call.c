@@ -220,8 +220,8 @@ static void stage_failure(dm_call *call, dm_status status)
     uint64_t payload[2] = {0, status};
     payload[0] = dmi_error_object(call->worker->heap, &call->worker->own, status, text);
     if (payload[0] == 0) { /* beyond what its heap was granted so far, perhaps */
-        uint64_t room = dmi_worker_room(call->worker, sizeof(dmi_object) + strlen(text) + 1);
-        if (room != 0) {
+        uint64_t room;
+        if (dmi_worker_room(call->worker, sizeof(dmi_object) + strlen(text) + 1, &room) == DM_OK) {
             dmi_worker_free(call->worker, room);
             payload[0] = dmi_error_object(call->worker->heap, &call->worker->own, status, text);
         }

@@ -5,6 +5,7 @@
 
 #include "runtime/dispatch.h"
 #include "runtime/residence.h"
+#include "runtime/room.h"
 #include "runtime/task.h"
 
 enum { SHARE = 4, TASKS_MOST = 4096 }; /* of the store; and so that task.wanted does not overflow */
@@ -89,7 +90,7 @@ void dmi_inputs_refused(dmi_session *session, uint32_t index)
     const char *said;
     dm_status trouble = dmi_residence_trouble(session, &said);
     dmi_inputs_release(session, index);
-    dmi_task_fail(session, index, DM_ERR_STORE_FULL,
+    dmi_task_fail(session, index, dmi_room_refusal(session),
                   "%s: its arguments of %llu bytes do not fit the store of %zu bytes beside what is in use%s%s: "
                   "release refs and views, or raise DM_STORE_BYTES",
                   dmi_task_name(session, index), (unsigned long long)bytes, session->settings.store_bytes,

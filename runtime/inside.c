@@ -299,9 +299,7 @@ bool dmi_inside_adopt_all(dmi_worker *worker)
 
 dm_status dmi_inside_object(dmi_worker *worker, const dm_value *value, uint64_t *offset)
 {
-    *offset = dmi_worker_room(worker, dmi_object_room(value));
-    if (*offset == 0)
-        return DM_ERR_STORE_FULL;
+    DM_TRY(dmi_worker_room(worker, dmi_object_room(value), offset));
     dmi_object_write(worker->own.rw + *offset, value);
     return DM_OK;
 }
@@ -333,9 +331,8 @@ dm_status dmi_inside_create(dmi_worker *worker, dm_dtype dtype, int ndim, const 
     if (!dmi_array_bytes(dtype, ndim, shape, &bytes))
         return dmi_error(DM_ERR_INVALID, "dm_create: no array of dtype %d and %d such dimensions",
                          (int)dtype, ndim);
-    uint64_t offset = dmi_worker_room(worker, sizeof(dmi_object) + bytes);
-    if (offset == 0)
-        return DM_ERR_STORE_FULL;
+    uint64_t offset;
+    DM_TRY(dmi_worker_room(worker, sizeof(dmi_object) + bytes, &offset));
     dmi_holding *holding = new_holding(worker, DMI_HOLD_BUFFER, &ref);
     if (holding == NULL) {
         dmi_worker_free(worker, offset);
@@ -416,9 +413,7 @@ static dm_status post_submission(dmi_worker *worker, dmi_message *message, const
     if (packed->count <= sizeof message->args) {
         memcpy(message->args, packed->bytes, packed->count);
     } else {
-        offset = dmi_worker_room(worker, packed->count);
-        if (offset == 0)
-            return DM_ERR_STORE_FULL;
+        DM_TRY(dmi_worker_room(worker, packed->count, &offset));
         dmi_shared_copy(worker->own.rw + offset, packed->bytes, packed->count);
         dmi_blob blob = {offset, worker->segment, (uint32_t)packed->count};
         memcpy(message->args, &blob, sizeof blob);
@@ -597,8 +592,8 @@ static dm_status fetch(dmi_worker *worker, uint32_t index, int64_t until)
         dmi_worker_sleep(worker, was_fetched, &wait, left < NAP_MS ? (int)left : NAP_MS);
     }
     if (refusals(worker) != wait.refusals)
-        return dmi_error(DM_ERR_STORE_FULL, "dm_get: there is no room in the store to read the value back from "
-                         "disk; release refs and views, or raise DM_STORE_BYTES");
+        return dmi_error((dm_status)(refusals(worker) & 0xff), "dm_get: there is no room in the store to read the "
+                         "value back from disk; release refs and views, or raise DM_STORE_BYTES");
     return DM_OK;
 }
 

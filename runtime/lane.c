@@ -229,9 +229,10 @@ size_t dmi_lane_take_back(dmi_session *session, dmi_lane *lane, uint64_t keep)
 
 /* ---- fetching ---- */
 
-void dmi_lane_refuse_fetch(dmi_lane *lane)
+void dmi_lane_refuse_fetch(dmi_lane *lane, dm_status why)
 {
-    dmi_word_publish(&lane->down->refusals, dmi_word_peek(&lane->down->refusals) + 1);
+    uint64_t count = (dmi_word_peek(&lane->down->refusals) >> 8) + 1;
+    dmi_word_publish(&lane->down->refusals, count << 8 | why);
     dmi_lane_wake(lane);
 }
 

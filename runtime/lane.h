@@ -73,8 +73,8 @@ size_t dmi_lane_take_back(dmi_session *session, dmi_lane *lane, uint64_t keep);
 /* Take completions and messages. True if there were any. A worker that wrote nonsense is condemned. */
 bool dmi_lane_reap(dmi_session *session, dmi_lane *lane);
 
-/* What its worker waits for cannot be brought into memory. */
-void dmi_lane_refuse_fetch(dmi_lane *lane);
+/* What its worker waits for cannot be brought into memory, and why. */
+void dmi_lane_refuse_fetch(dmi_lane *lane, dm_status why);
 
 /* Its worker waits no more for what was fetched. */
 void dmi_lane_end_fetch(dmi_session *session, dmi_lane *lane);

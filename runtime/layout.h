@@ -191,8 +191,8 @@ typedef struct dmi_down {
     dmi_word free_tail;            /* freed objects told */
     dmi_word trim;                 /* how often the worker was asked to give free memory back */
     dmi_word granted;              /* bytes its heap may commit */
-    dmi_word refusals;             /* how often something could not be fetched, for want of room */
-    dmi_word answers;              /* how many NEEDs were answered << 1 | the last was refused */
+    dmi_word refusals;             /* fetches that there was no room for: how many << 8 | why the last */
+    dmi_word answers;              /* how many NEEDs were answered << 8 | DM_OK, or why not */
     _Alignas(64) dmi_word ring[DMI_RING];
     dmi_word free_ring[DMI_FREE_RING]; /* offsets in its segment */
     dmi_word cells[DMI_CELLS];         /* seq << 32 | record index + 1: what a cell of the worker names */

@@ -18,6 +18,7 @@ enum {
     BATCH_BYTES = 1 << 20,  /* so many bytes at a time, */
     BATCH_MOST = 512,       /* so many objects */
     LOOKED_AT = 4096,       /* objects considered in one turn */
+    WORTH = 64,             /* this share of the store is worth choosing victims for */
     SETTLING_MS = 20,       /* until a worker has surely taken back what left its heap */
     TROUBLE_MS = 100        /* after a failed write: time for the disk to come to itself */
 };
@@ -302,7 +303,8 @@ bool dmi_spill_what_is_due(dmi_session *session)
                              .begin = settings->spill_threshold,
                              .end = settings->spill_threshold * 0.9};
     uint64_t due = dmi_victims_due(&pressure);
-    if (due == 0 || r->leaving >= LEAVING_MOST || r->cold == 0 || !is_able(session))
+    uint64_t worth = settings->store_bytes / WORTH < BATCH_BYTES ? settings->store_bytes / WORTH : BATCH_BYTES;
+    if (due < worth || r->leaving >= LEAVING_MOST || r->cold == 0 || !is_able(session))
         return false;
     return evict(session, due < LEAVING_MOST - r->leaving ? due : LEAVING_MOST - r->leaving) != 0;
 }

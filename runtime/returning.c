@@ -162,7 +162,7 @@ static void refuse(dmi_session *session, dmi_stay *stay)
     stay->refusals++;
     for (uint32_t i = 0; i < session->lane_count; i++)
         if (session->lanes[i].fetching == stay->index + 1)
-            dmi_lane_refuse_fetch(&session->lanes[i]);
+            dmi_lane_refuse_fetch(&session->lanes[i], dmi_room_refusal(session));
     wake_those_who_wait(session, stay->index);
 }
 

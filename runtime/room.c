@@ -63,12 +63,19 @@ static void grant(dmi_session *session, dmi_lane *lane, uint64_t bytes)
     lane->let_be_until_ms = dmi_now_ms() + LET_BE_MS;
 }
 
-static void answer(dmi_lane *lane, bool refused)
+static void answer(dmi_lane *lane, dm_status status)
 {
-    uint64_t count = (dmi_word_peek(&lane->down->answers) >> 1) + 1;
+    uint64_t count = (dmi_word_peek(&lane->down->answers) >> 8) + 1;
     lane->need_bytes = 0;
-    dmi_word_publish(&lane->down->answers, count << 1 | refused);
+    dmi_word_publish(&lane->down->answers, count << 8 | status);
     dmi_lane_wake(lane);
+}
+
+dm_status dmi_room_refusal(const dmi_session *session)
+{
+    const char *said;
+    dm_status trouble = dmi_residence_trouble(session, &said);
+    return trouble == DM_OK ? DM_ERR_STORE_FULL : trouble;
 }
 
 /* Everybody gives back what it does not use; what is in use stays granted. Not all the time: what was just
@@ -87,6 +94,9 @@ static void ask_to_trim(dmi_session *session)
         dmi_word_publish(&lane->down->trim, ++lane->trims_asked);
         dmi_ring_bell(lane->child.service_bell);
     }
+    if (now < session->let_be_until_ms)
+        return;
+    session->let_be_until_ms = now + LET_BE_MS;
     dmi_heap_trim(session->heap);
     dmi_word_publish(&session->heap_granted, dmi_word_peek(&session->heap_committed));
 }
@@ -132,7 +142,7 @@ bool dmi_answer_needs(dmi_session *session)
             continue;
         }
         session->rooms_awaited--;
-        answer(lane, !fits);
+        answer(lane, fits ? DM_OK : dmi_room_refusal(session));
         moved = true;
     }
     return moved;
@@ -144,15 +154,16 @@ uint64_t dmi_room_for_driver(dmi_session *session, size_t bytes)
     if (offset != 0)
         return offset;
     uint64_t growth = dmi_heap_growth_for(session->heap, bytes), room = unclaimed(session);
-    if (growth > room) {
+    if (growth > room && growth <= session->settings.store_bytes) {
+        dmi_residence_make_room(session, growth); /* what has a copy on disk goes at once */
+        offset = dmi_heap_alloc(session->heap, bytes);
+        if (offset != 0)
+            return offset;
         ask_to_trim(session);
         room = unclaimed(session);
-        if (growth > room) {
-            if (growth <= session->settings.store_bytes)
-                dmi_residence_make_room(session, growth);
-            return 0;
-        }
     }
+    if (growth > room)
+        return 0;
     uint64_t spare = most(growth, least(STEP, room / 4));
     dmi_word_publish(&session->heap_granted,
                      dmi_word_peek(&session->heap_committed) + least(spare, room));

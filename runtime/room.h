@@ -30,6 +30,9 @@ uint64_t dmi_room_for_driver(dmi_session *session, size_t bytes);
 /* Does it make sense to wait on, for who waits since then? */
 bool dmi_room_may_come(const dmi_session *session, int64_t since_ms);
 
+/* Why there is no room: the store is full, or the disk. */
+dm_status dmi_room_refusal(const dmi_session *session);
+
 /* The sentence for a full store: why nothing can be spilled, or who keeps what is in it. */
 dm_status dmi_store_full(dmi_session *session, size_t bytes);
 

@@ -150,13 +150,13 @@ void dmi_worker_free(dmi_worker *worker, uint64_t offset)
 
 static bool was_answered(dmi_worker *worker, void *count)
 {
-    return dmi_word_load(&worker->down->answers) >> 1 != *(uint64_t *)count;
+    return dmi_word_load(&worker->down->answers) >> 8 != *(uint64_t *)count;
 }
 
-/* Ask for more; false if it was refused. */
-static bool ask_for_room(dmi_worker *worker, size_t bytes)
+/* Ask for more; DM_OK, or why there is none. */
+static dm_status ask_for_room(dmi_worker *worker, size_t bytes)
 {
-    uint64_t count = dmi_word_load(&worker->down->answers) >> 1;
+    uint64_t count = dmi_word_load(&worker->down->answers) >> 8;
     dmi_message need = {.kind = DMI_MSG_NEED};
     uint64_t growth = dmi_heap_growth_for(worker->heap, bytes);
     memcpy(need.args, &growth, 8);
@@ -165,26 +165,34 @@ static bool ask_for_room(dmi_worker *worker, size_t bytes)
     while (!was_answered(worker, &count)) {
         dmi_worker_sleep(worker, was_answered, &count, 10);
     }
-    return !(dmi_word_load(&worker->down->answers) & 1);
+    return (dm_status)(dmi_word_load(&worker->down->answers) & 0xff);
 }
 
-uint64_t dmi_worker_room(dmi_worker *worker, size_t bytes)
+static dm_status no_room(dm_status refusal, size_t bytes)
+{
+    if (refusal == DM_OK || refusal == DM_ERR_STORE_FULL)
+        return dmi_error(DM_ERR_STORE_FULL, "no room for %zu bytes in the store; release refs and views, or raise "
+                         "DM_STORE_BYTES", bytes);
+    return dmi_error(refusal, "no room for %zu bytes in the store, and nothing can be spilled: %s", bytes,
+                     dm_strerror(refusal));
+}
+
+dm_status dmi_worker_room(dmi_worker *worker, size_t bytes, uint64_t *offset)
 {
     enum { TRIES = 20 };
+    dm_status refusal = DM_OK;
     for (int i = 0; i < TRIES; i++) {
         if (dmi_word_peek(&worker->down->free_tail) != worker->freed)
             dmi_worker_housekeep(worker);
-        uint64_t offset = dmi_heap_alloc(worker->heap, bytes);
-        if (offset != 0)
-            return offset;
+        *offset = dmi_heap_alloc(worker->heap, bytes);
+        if (*offset != 0)
+            return DM_OK;
         dmi_inside_adopt_all(worker);
-        if (!ask_for_room(worker, bytes))
+        refusal = ask_for_room(worker, bytes);
+        if (refusal != DM_OK)
             break;
     }
-    dmi_error(DM_ERR_STORE_FULL,
-              "no room for %zu bytes in the store; release refs and views, or raise DM_STORE_BYTES",
-              bytes);
-    return 0;
+    return no_room(refusal, bytes);
 }
 
 /* ---- the ring ---- */

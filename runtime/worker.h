@@ -164,8 +164,8 @@ void dmi_worker_sleep(dmi_worker *worker, bool (*awake)(dmi_worker *, void *), v
 /* Run a task handed over while blocked, if there is one. */
 bool dmi_worker_run_handed(dmi_worker *worker);
 
-/* Room for an object: an offset in the own segment; 0 and DM_ERR_STORE_FULL after waiting for it. */
-uint64_t dmi_worker_room(dmi_worker *worker, size_t bytes);
+/* Room for an object: an offset in the own segment. Waits for it, then says why there is none. */
+dm_status dmi_worker_room(dmi_worker *worker, size_t bytes, uint64_t *offset);
 
 /* Objects made here that the driver does not know of: tell it, so that they can be spilled. True if
  * there were any. (inside.c) */

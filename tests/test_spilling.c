@@ -4,7 +4,7 @@
  */
 #include "tests/support/test.h"
 
-enum { MIB = 1 << 20, STORE = 32 * MIB, OBJECT = 2 * MIB, COUNT = 48, SEED = 20261125 };
+enum { MIB = 1 << 20, STORE = 16 * MIB, OBJECT = MIB, COUNT = 40, SEED = 20261125 };
 
 /* Bytes that say whose they are, and compress like nothing in particular. */
 static void fill(uint64_t *words, size_t bytes, uint64_t whose)
@@ -161,7 +161,7 @@ static void puts_beyond_memory(dm_engine engine)
     assert_true(stats.store_used <= STORE);
     assert_int_equal(stats.objects, COUNT);
     assert_true(stats.spilled_total >= (size_t)COUNT * OBJECT - STORE);
-    get_at_random(refs, 200);
+    get_at_random(refs, 80);
     assert_true(stats_now().restored_total > 0);
     release_all(refs, COUNT);
     end_clean(&before);
@@ -176,7 +176,7 @@ static void results_beyond_memory(dm_engine engine)
     begin(engine);
     for (int i = 0; i < COUNT; i++)
         refs[i] = dm_remote(makes, OBJECT, i);
-    get_at_random(refs, 200);
+    get_at_random(refs, 80);
     release_all(refs, COUNT);
     end_clean(&before);
 }
@@ -261,7 +261,7 @@ ON_ENGINES(views_stay)
 
 static void small_objects_beyond_memory(dm_engine engine)
 {
-    enum { SMALL = 2000, MANY = 30000 };
+    enum { SMALL = 2000, MANY = 12000 };
     residue before;
     uint64_t state = SEED;
     dm_ref *refs = calloc(MANY, sizeof *refs);
@@ -270,7 +270,7 @@ static void small_objects_beyond_memory(dm_engine engine)
     for (int i = 0; i < MANY; i++)
         refs[i] = put_filled(SMALL, (uint64_t)i);
     assert_true(stats_now().spilled_total > 0);
-    for (int i = 0; i < 3000; i++) {
+    for (int i = 0; i < 1000; i++) {
         uint64_t which = next_random(&state) % MANY;
         get_and_check(refs[which], which);
     }
