@@ -20,7 +20,10 @@ static int clear_variables(void **state)
     (void)state;
     static const char *const names[] = {"DM_WORKERS",       "DM_ENGINE",        "DM_STORE_BYTES",
                                         "DM_SPILL_DIR",     "DM_RETRIES",       "DM_TASK_LIMIT_MS",
-                                        "DM_STORE_WAIT_MS", "DM_INLINE_BYTES"};
+                                        "DM_STORE_WAIT_MS", "DM_INLINE_BYTES",  "DM_SPILL_POLICY",
+                                        "DM_SPILL_FILTER",  "DM_SPILL_VISIBLE", "DM_SPILL_IN_MEMORY",
+                                        "DM_SPILL_THRESHOLD", "DM_SPILL_FILL_LIMIT", "DM_SPILL_LIMIT_BYTES",
+                                        "DM_SPILL_ACCELERATION", "DM_LINEAGE_BYTES"};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
         unsetenv(names[i]);
     return 0;
@@ -66,6 +69,48 @@ static void variables_are_read(void **state)
     assert_int_equal(s.inline_bytes, 2048);
 }
 
+static void spilling_needs_no_thought_either(void **state)
+{
+    (void)state;
+    dmi_settings s;
+    assert_int_equal(dmi_settings_settle(&s, NULL), DM_OK);
+    assert_int_equal(s.spill_policy, DM_SPILL_AUTO);
+    assert_int_equal(s.spill_filter, DM_FILTER_BEST);
+    assert_true(s.spill_threshold == 0.8 && s.spill_fill_limit == 0.95);
+    assert_int_equal(s.spill_limit_bytes, 0);
+    assert_int_equal(s.spill_acceleration, 1);
+    assert_int_equal(s.lineage_bytes, 16 << 20);
+    assert_false(s.spill_visible || s.spill_in_memory);
+}
+
+static void variables_of_spilling_are_read(void **state)
+{
+    (void)state;
+    setenv("DM_SPILL_POLICY", "never", 1);
+    setenv("DM_SPILL_FILTER", "bits", 1);
+    setenv("DM_SPILL_THRESHOLD", "0.25", 1);
+    setenv("DM_SPILL_FILL_LIMIT", "1", 1);
+    setenv("DM_SPILL_LIMIT_BYTES", "2G", 1);
+    setenv("DM_SPILL_ACCELERATION", "8", 1);
+    setenv("DM_SPILL_VISIBLE", "1", 1);
+    setenv("DM_SPILL_IN_MEMORY", "1", 1);
+    setenv("DM_LINEAGE_BYTES", "4K", 1);
+    dmi_settings s;
+    assert_int_equal(dmi_settings_settle(&s, NULL), DM_OK);
+    assert_int_equal(s.spill_policy, DM_SPILL_NEVER);
+    assert_int_equal(s.spill_filter, DM_FILTER_BITS);
+    assert_true(s.spill_threshold == 0.25 && s.spill_fill_limit == 1);
+    assert_int_equal(s.spill_limit_bytes, (size_t)2 << 30);
+    assert_int_equal(s.spill_acceleration, 8);
+    assert_int_equal(s.lineage_bytes, 4096);
+    assert_true(s.spill_visible && s.spill_in_memory);
+    dm_options options = {.spill_policy = DM_SPILL_OFF, .spill_filter = DM_FILTER_NONE, .spill_threshold = 0.5};
+    assert_int_equal(dmi_settings_settle(&s, &options), DM_OK);
+    assert_int_equal(s.spill_policy, DM_SPILL_OFF);
+    assert_int_equal(s.spill_filter, DM_FILTER_NONE);
+    assert_true(s.spill_threshold == 0.5);
+}
+
 static void options_come_before_variables(void **state)
 {
     (void)state;
@@ -93,6 +138,10 @@ static void nonsense_in_a_variable_is_named(void **state)
         {"DM_WORKERS", "none"},      {"DM_ENGINE", "thread"},     {"DM_ENGINE", ""},
         {"DM_STORE_BYTES", "1023K"}, {"DM_STORE_BYTES", "9T"},    {"DM_STORE_BYTES", "-1"},
         {"DM_STORE_BYTES", "64MB"},  {"DM_STORE_BYTES", "1.5G"},  {"DM_SPILL_DIR", ""},
+        {"DM_SPILL_POLICY", "always"}, {"DM_SPILL_FILTER", ""}, {"DM_SPILL_THRESHOLD", "80 %"},
+        {"DM_SPILL_THRESHOLD", "0"}, {"DM_SPILL_FILL_LIMIT", "1.01"}, {"DM_SPILL_FILL_LIMIT", "nan"},
+        {"DM_SPILL_LIMIT_BYTES", "1"}, {"DM_SPILL_ACCELERATION", "0"}, {"DM_SPILL_VISIBLE", "yes"},
+        {"DM_SPILL_IN_MEMORY", "2"}, {"DM_LINEAGE_BYTES", "-1"},
         {"DM_RETRIES", "-2"},        {"DM_RETRIES", "1000001"},   {"DM_TASK_LIMIT_MS", "0"},
         {"DM_STORE_WAIT_MS", "-5"},  {"DM_INLINE_BYTES", "0"},    {"DM_INLINE_BYTES", "17M"},
         {"DM_TASK_LIMIT_MS", "99999999999999999999"},
@@ -124,6 +173,10 @@ static void nonsense_in_an_option_is_named(void **state)
         {{.task_limit_ms = -2}, "task_limit_ms is -2"},
         {{.inline_bytes = (size_t)1 << 30}, "inline_bytes is 1073741824"},
         {{.spill_dir = ""}, "spill_dir"},
+        {{.spill_policy = (dm_spill_policy)9}, "spill_policy"}, {{.spill_filter = (dm_spill_filter)9}, "spill_filter"},
+        {{.spill_threshold = 1.5}, "spill_threshold"}, {{.spill_fill_limit = -1}, "spill_fill_limit"},
+        {{.spill_limit_bytes = 1}, "spill_limit_bytes"}, {{.spill_acceleration = 65}, "spill_acceleration"},
+        {{.spill_visible = 2}, "spill_visible"}, {{.spill_in_memory = -1}, "spill_in_memory"},
     };
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         dmi_settings s;
@@ -275,6 +328,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(defaults_need_no_thought, clear_variables),
         cmocka_unit_test_setup(variables_are_read, clear_variables),
+        cmocka_unit_test_setup(spilling_needs_no_thought_either, clear_variables),
+        cmocka_unit_test_setup(variables_of_spilling_are_read, clear_variables),
         cmocka_unit_test_setup(options_come_before_variables, clear_variables),
         cmocka_unit_test_setup(nonsense_in_a_variable_is_named, clear_variables),
         cmocka_unit_test_setup(nonsense_in_an_option_is_named, clear_variables),

@@ -38,6 +38,8 @@
  *    repeatable.
  *  - What dm_get and dm_arg lend is read-only memory. In a worker process a write through it ends
  *    the task with DM_ERR_VIEW_WRITTEN; in your own process it is a segmentation fault.
+ *  - Values that nobody reads leave memory for files below DM_SPILL_DIR when the store fills up, and come back
+ *    when they are read; so dm_get may wait for a disk. The files have no names unless you ask for them.
  *  - fork() gives a child in which every call returns DM_ERR_FORKED. exec is fine.
  *  - A worker's standard input is /dev/null; its output is forwarded line by line, with a prefix.
  *
@@ -290,7 +292,8 @@ typedef struct dm_options {
                               * result is damaged on the disk and its task must run again; 16M */
     int retries;             /* DM_RETRIES: after a worker's death, per task; 3. DM_NONE: none */
     int64_t task_limit_ms;   /* DM_TASK_LIMIT_MS: a task running longer is killed; no limit */
-    int64_t store_wait_ms;   /* DM_STORE_WAIT_MS: how long to wait for room in the store; 1000 */
+    int64_t store_wait_ms;   /* DM_STORE_WAIT_MS: how long to wait for room in the store while nothing
+                              * leaves it; 1000 */
     size_t inline_bytes;     /* DM_INLINE_BYTES: larger arguments become objects; 1K */
     /* Gets forwarded worker output and notices, one line at a time, no newline, from the supervisor's
      * thread; must not call dmrt. Default: writes to stderr. */
@@ -363,7 +366,9 @@ DM_API dm_ref dm_put_value(dm_value value);
  *   char *          a string, copied. Yours: free() it
  *   dm_ref          the value is itself a ref. Yours: dm_release it
  * and NULL, as `dm_get(ref, (void *)0)`, waits and tells only whether it succeeded.
- * Another type is DM_ERR_TYPE, naming both. If the task failed: its failure, each time.
+ * Another type is DM_ERR_TYPE, naming both. If the task failed: its failure, each time. A
+ * value that was damaged on the disk and cannot be made again: DM_ERR_CORRUPT or DM_ERR_IO, each time. No room to bring
+ * it back from there: DM_ERR_STORE_FULL, and it stays where it is.
  * Blocks; dm_get_within gives up after `ms` milliseconds with DM_ERR_TIMEOUT (0: does not block).
  */
 #define dm_get(ref_, out_) dm_get_into((ref_), DM_INTO_(out_), (out_), DM_NONE)
@@ -431,7 +436,9 @@ typedef struct dm_buffer {
 
 /*
  * Make room for an array in the store, 64-byte aligned, contents undefined. `shape` has `ndim` sizes
- * (0 to 8 of them). Returns DM_ERR_STORE_FULL after waiting options.store_wait_ms, DM_ERR_INVALID.
+ * (0 to 8 of them). Blocks while there is no room, as long as objects leave for the disk and
+ * options.store_wait_ms longer. Returns DM_ERR_STORE_FULL (naming what keeps the rest in memory), DM_ERR_DISK_FULL or
+ * DM_ERR_IO (nothing can be spilled, and why), DM_ERR_INVALID.
  */
 DM_API dm_status dm_create(dm_dtype dtype, int ndim, const size_t *shape, dm_buffer *out) DM_NODISCARD;
 
