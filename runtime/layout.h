@@ -85,6 +85,7 @@ static inline uint64_t dmi_where_position(uint64_t where)
 /* ---- records (in D) ---- */
 
 enum { DMI_BLOB = 1 }; /* record flag: the arguments are a blob elsewhere */
+enum { DMI_NO_FUNCTION = 0xffff }; /* the value is no task's result */
 
 typedef struct dmi_blob {
     uint64_t offset;

@@ -43,6 +43,7 @@ bool dmi_task_new(dmi_session *session, uint32_t *index)
     dmi_record *record = dmi_record_at(session, *index);
     DMI_STEP();
     record->serial = ++session->next_serial;
+    record->function = DMI_NO_FUNCTION;
     record->flags = 0;
     record->arg_count = 0;
     dmi_word_prepare(&record->where, dmi_where(DMI_NOWHERE, 0, 0));
@@ -425,5 +426,5 @@ void dmi_task_return(dmi_session *session, uint32_t index)
 const char *dmi_task_name(dmi_session *session, uint32_t index)
 {
     const dm_function *function = dmi_registry_at(dmi_record_at(session, index)->function);
-    return function ? function->name : "?";
+    return function ? function->name : "dm_put";
 }

@@ -1,0 +1,220 @@
+/*
+ * Whatever becomes of the disk, no wrong byte is ever read: what can be made again is, the rest is said to be
+ * lost, everything else goes on, and nobody waits for ever.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <sys/mount.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+
+#include "objectstore/file_calls.h"
+#include "tests/support/disk.h"
+#include "tests/support/marked.h"
+
+enum { STORE = 16 * MARKED_MIB, OBJECT = MARKED_MIB, FILL = 24, GONE = 1000, SEED = 20261125 };
+
+/* ---- sessions and what is in them ---- */
+
+static void begin(dm_engine engine, int workers)
+{
+    session_begin_with(&(dm_options){.engine = engine,
+                                     .workers = workers,
+                                     .store_bytes = STORE,
+                                     .log = driver_no_log});
+}
+
+/* So much is put that what was there before is on the disk, and no more in memory. */
+static void push_out(dm_ref fill[FILL])
+{
+    for (int i = 0; i < FILL; i++)
+        fill[i] = marked_put(OBJECT, GONE + (uint64_t)i);
+    assert_soon(marked_stats().spilling_bytes == 0);
+    assert_true(marked_stats().spilled_bytes > 8 * MARKED_MIB);
+}
+
+/* What pushed it out is as it was. */
+static void end(dm_ref fill[FILL], const residue *before)
+{
+    for (int i = 0; i < FILL; i++)
+        assert_marked(fill[i], OBJECT, GONE + (uint64_t)i);
+    marked_release(fill, FILL);
+    marked_end(before);
+}
+
+/* One bit of it. */
+static void damage(uint64_t whose)
+{
+    assert_int_equal(disk_flip(marked_word(whose, OBJECT / 16)), 1);
+}
+
+/* ---- a flipped bit ---- */
+
+static void a_flipped_bit_of_a_result(dm_engine engine)
+{
+    residue before;
+    dm_ref fill[FILL];
+    residue_begin(&before);
+    begin(engine, 2);
+    dm_ref made = dm_remote(marked_make_and_note, OBJECT, 7);
+    assert_marked(made, OBJECT, 7);
+    push_out(fill);
+    damage(7);
+    assert_marked(made, OBJECT, 7);
+    assert_int_equal(marked_runs(7), 2);
+    assert_int_equal(marked_stats().objects_lost, 1);
+    assert_ok(dm_release(made));
+    end(fill, &before);
+}
+ON_ENGINES(a_flipped_bit_of_a_result)
+
+static void a_flipped_bit_of_a_put(dm_engine engine)
+{
+    residue before;
+    dm_ref fill[FILL];
+    residue_begin(&before);
+    begin(engine, 2);
+    dm_ref put = marked_put(OBJECT, 7);
+    push_out(fill);
+    damage(7);
+    for (int i = 0; i < 3; i++)
+        assert_refused(dm_get_within(put, (void *)NULL, 10000), DM_ERR_CORRUPT, "put");
+    dm_ref checked = dm_remote(marked_check, 7, put);
+    assert_refused(dm_get_within(checked, (void *)NULL, 10000), DM_ERR_DEP_FAILED, "lost");
+    assert_ok(dm_release(checked));
+    assert_ok(dm_release(put));
+    end(fill, &before);
+}
+ON_ENGINES(a_flipped_bit_of_a_put)
+
+/* It is found when a task's arguments are brought, and by several tasks at once. */
+static void a_flipped_bit_of_an_argument(dm_engine engine)
+{
+    residue before;
+    dm_ref fill[FILL], checked[8];
+    int good;
+    residue_begin(&before);
+    begin(engine, 1);
+    dm_ref made = dm_remote(marked_make_and_note, OBJECT, 7);
+    assert_marked(made, OBJECT, 7);
+    push_out(fill);
+    damage(7);
+    for (int i = 0; i < 8; i++)
+        checked[i] = dm_remote(marked_check, 7, made);
+    for (int i = 0; i < 8; i++) {
+        assert_ok(dm_get_within(checked[i], &good, 10000));
+        assert_int_equal(good, 1);
+    }
+    assert_int_equal(marked_runs(7), 2);
+    marked_release(checked, 8);
+    assert_ok(dm_release(made));
+    end(fill, &before);
+}
+ON_ENGINES(a_flipped_bit_of_an_argument)
+
+/* Both a result and the result that it was made from are damaged. */
+static void flipped_bits_of_a_chain(dm_engine engine)
+{
+    residue before;
+    dm_ref fill[FILL];
+    residue_begin(&before);
+    begin(engine, 1);
+    dm_ref first = dm_remote(marked_make_and_note, OBJECT, 7), second = dm_remote(marked_remake, 8, 7, first);
+    assert_marked(second, OBJECT, 8);
+    push_out(fill);
+    damage(7);
+    damage(8);
+    assert_marked(second, OBJECT, 8);
+    assert_marked(first, OBJECT, 7);
+    assert_int_equal(marked_runs(7), 2);
+    assert_int_equal(marked_runs(8), 2);
+    assert_ok(dm_release(first));
+    assert_ok(dm_release(second));
+    end(fill, &before);
+}
+ON_ENGINES(flipped_bits_of_a_chain)
+
+/* What it was made from is released: it cannot be made again, and says so. */
+static void what_it_was_made_from_is_gone(dm_engine engine)
+{
+    residue before;
+    dm_ref fill[FILL];
+    residue_begin(&before);
+    begin(engine, 1);
+    dm_ref first = dm_remote(marked_make_and_note, OBJECT, 7), second = dm_remote(marked_remake, 8, 7, first);
+    assert_marked(second, OBJECT, 8);
+    assert_ok(dm_release(first));
+    push_out(fill);
+    damage(8);
+    assert_refused(dm_get_within(second, (void *)NULL, 10000), DM_ERR_CORRUPT, "marked_remake");
+    assert_int_equal(marked_runs(7), 1);
+    assert_int_equal(marked_runs(8), 1);
+    assert_ok(dm_release(second));
+    end(fill, &before);
+}
+ON_ENGINES(what_it_was_made_from_is_gone)
+
+/* A task that may not be repeated is not. */
+static void no_retries_no_second_run(dm_engine engine)
+{
+    residue before;
+    dm_ref fill[FILL];
+    residue_begin(&before);
+    begin(engine, 1);
+    dm_ref made = dm_remote_with((&(dm_task_options){.retries = DM_NONE}), marked_make_and_note, OBJECT, 7);
+    assert_marked(made, OBJECT, 7);
+    push_out(fill);
+    damage(7);
+    assert_refused(dm_get_within(made, (void *)NULL, 10000), DM_ERR_CORRUPT, "marked_make_and_note");
+    assert_int_equal(marked_runs(7), 1);
+    assert_ok(dm_release(made));
+    end(fill, &before);
+}
+ON_ENGINES(no_retries_no_second_run)
+
+/* ---- files that are cut off ---- */
+
+static void a_truncated_file(dm_engine engine)
+{
+    enum { N = 20 };
+    residue before;
+    dm_ref made[N], put[N], fill[FILL];
+    int lost = 0, runs = 0;
+    residue_begin(&before);
+    begin(engine, 2);
+    for (int i = 0; i < N; i++) {
+        made[i] = dm_remote(marked_make_and_note, OBJECT, i);
+        put[i] = marked_put(OBJECT, 100 + (uint64_t)i);
+        assert_marked(made[i], OBJECT, (uint64_t)i);
+    }
+    push_out(fill);
+    disk_truncate();
+    for (int i = 0; i < N; i++)
+        assert_marked(made[i], OBJECT, (uint64_t)i);
+    for (int i = 0; i < N; i++) {
+        dm_status status = dm_get_within(put[i], (void *)NULL, 10000);
+        lost += status != DM_OK;
+        if (status != DM_OK && status != DM_ERR_CORRUPT && status != DM_ERR_IO)
+            fail_msg("%s: %s", dm_status_name(status), dm_last_error());
+        assert_ok(dm_release(put[i]));
+        assert_ok(dm_release(made[i]));
+        runs += marked_runs((uint64_t)i);
+    }
+    assert_true(lost > 0 && runs > N);
+    marked_release(fill, FILL);
+    marked_end(&before);
+}
+ON_ENGINES(a_truncated_file)
+
+static const struct CMUnitTest tests[] = {
+    ENGINE_CASES(a_flipped_bit_of_a_result),
+    ENGINE_CASES(a_flipped_bit_of_a_put),
+    ENGINE_CASES(a_flipped_bit_of_an_argument),
+    ENGINE_CASES(flipped_bits_of_a_chain),
+    ENGINE_CASES(what_it_was_made_from_is_gone),
+    ENGINE_CASES(no_retries_no_second_run),
+    ENGINE_CASES(a_truncated_file),
+};
+TEST_MAIN(tests, NULL)
