@@ -562,11 +562,13 @@ static uint64_t refusals(const dmi_worker *worker)
     return dmi_word_load(&worker->down->refusals);
 }
 
+/* It is in memory, or lost and being made again. */
 static bool was_fetched(dmi_worker *worker, void *context)
 {
     const fetch_for *fetch = context;
     const dmi_record *record = record_of(worker, &worker->holdings[fetch->holding]);
-    return (record && dmi_is_at_hand(record)) || refusals(worker) != fetch->refusals;
+    return (record && dmi_where_place(dmi_word_load(&record->where)) != DMI_DISK) ||
+           refusals(worker) != fetch->refusals;
 }
 
 static uint64_t refword_of(const dmi_worker *worker, const dmi_holding *holding)
@@ -598,11 +600,13 @@ static dm_status fetch(dmi_worker *worker, uint32_t index, int64_t until)
 }
 
 /* Find the value of a holding that is ready, in memory and kept there: in the row, if it is in a cell.
- * The caller takes it out of the row again. */
-static dm_status find_value(dmi_worker *worker, uint32_t index, int64_t until, dmi_found *found)
+ * The caller takes it out of the row again. `*again`: it is ready no more. The disk lost it, so its task
+ * runs again, perhaps on this very worker: it must be awaited as if it had never been done. */
+static dm_status find_value(dmi_worker *worker, uint32_t index, int64_t until, dmi_found *found, bool *again)
 {
     bool fetching = false;
     dm_status status = DM_OK;
+    *again = false;
     for (;;) {
         dmi_holding *holding = &worker->holdings[index];
         if (holding->kind == DMI_HOLD_OBJECT)
@@ -612,6 +616,7 @@ static dm_status find_value(dmi_worker *worker, uint32_t index, int64_t until, d
         const dmi_record *record = record_of(worker, holding);
         dmi_state state = record ? dmi_find(record, found) : DMI_NONSENSE;
         if (state != DMI_AWAY || holding->kind != DMI_HOLD_CELL) {
+            *again = state == DMI_MISSING;
             if (state != DMI_THERE && state != DMI_BROKEN)
                 status = dmi_error(DM_ERR_WORKER_CORRUPT, "dm_get: the value cannot be read");
             break;
@@ -655,10 +660,10 @@ static dm_status read_found(dmi_worker *worker, dm_ref ref, const dmi_found *fou
     return DM_OK;
 }
 
-static dm_status get_now(dmi_worker *worker, dm_ref ref, dm_into into, void *out, int64_t until)
+static dm_status get_now(dmi_worker *worker, dm_ref ref, dm_into into, void *out, int64_t until, bool *again)
 {
     dmi_found found = {0};
-    dm_status status = find_value(worker, (uint32_t)ref.id, until, &found);
+    dm_status status = find_value(worker, (uint32_t)ref.id, until, &found, again);
     if (status == DM_OK)
         status = read_found(worker, ref, &found, into, out);
     dmi_holding *holding = &worker->holdings[(uint32_t)ref.id]; /* the table may have moved */
@@ -676,9 +681,15 @@ dm_status dmi_inside_get(dmi_worker *worker, dm_ref ref, dm_into into, void *out
     if (holding->kind == DMI_HOLD_BUFFER)
         return dmi_error(DM_ERR_INVALID, "dm_get of a buffer that is not sealed");
     int64_t until = timeout_ms < 0 ? INT64_MAX : dmi_now_ms() + timeout_ms;
-    if (!await(worker, (uint32_t)ref.id, timeout_ms))
-        return dmi_error(DM_ERR_TIMEOUT, "dm_get: not ready after %lld ms", (long long)timeout_ms);
-    return get_now(worker, ref, into, out, until);
+    for (bool again = true; again;) {
+        int64_t left = timeout_ms < 0 ? -1 : until > dmi_now_ms() ? until - dmi_now_ms() : 0;
+        if (!await(worker, (uint32_t)ref.id, left))
+            return dmi_error(DM_ERR_TIMEOUT, "dm_get: not ready after %lld ms", (long long)timeout_ms);
+        dm_status status = get_now(worker, ref, into, out, until, &again);
+        if (!again)
+            return status;
+    }
+    return DM_OK;
 }
 
 void dmi_inside_view_release(dmi_worker *worker, dm_view *view)

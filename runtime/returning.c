@@ -15,14 +15,20 @@
 
 /* ---- returning ---- */
 
-static void wake_those_who_wait(dmi_session *session, uint32_t index)
+/* Workers whose tasks do. */
+static void wake_workers(dmi_session *session, uint32_t index)
 {
-    dmi_task_wake_dependents(session, index);
     if (session->blocked_lanes != 0)
         dmi_wake_blocked(session, index);
     for (uint32_t i = 0; i < session->lane_count; i++)
         if (session->lanes[i].fetching == index + 1)
             dmi_lane_wake(&session->lanes[i]);
+}
+
+static void wake_those_who_wait(dmi_session *session, uint32_t index)
+{
+    dmi_task_wake_dependents(session, index);
+    wake_workers(session, index);
 }
 
 /* The disk has failed it: it is made again, or from now on its value is this failure. */
@@ -38,8 +44,10 @@ static void lose(dmi_session *session, dmi_stay *stay)
     session->residence->away -= stay->bytes;
     session->counts.objects_lost++;
     dmi_stay_end(session, stay);
-    if (dmi_lineage_run_again(session, index))
-        return; /* those who wait go on waiting, for it to be done */
+    if (dmi_lineage_run_again(session, index)) {
+        wake_workers(session, index); /* those who wait go on waiting, for it to be done */
+        return;
+    }
     dmi_task_lose(session, index, status, text);
     wake_those_who_wait(session, index);
 }

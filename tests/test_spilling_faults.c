@@ -114,6 +114,63 @@ static void a_flipped_bit_of_an_argument(dm_engine engine)
 }
 ON_ENGINES(a_flipped_bit_of_an_argument)
 
+/* The disk is damaged by who has its files open: this process, or the driver. */
+static void have_it_damaged(void)
+{
+    char flag[300];
+    snprintf(flag, sizeof flag, "%s/damaged", getenv("TMPDIR"));
+    marked_note_run(8);
+    for (int i = 0; i < 20000 && access(flag, F_OK) != 0; i++) {
+        if (disk_flip(marked_word(7, OBJECT / 16)) != 0)
+            return;
+        watch_pause();
+    }
+}
+
+/* A task makes a value by another task, pushes it out, waits for its damage, and reads it. */
+DM_REMOTE(reads_what_is_damaged)
+{
+    dm_ref refs[FILL];
+    dm_ref made = dm_remote(marked_make_and_note, OBJECT, 7);
+    if (!marked_is_there(made, OBJECT, 7))
+        return dm_fail(call, "before: %s", dm_last_error());
+    for (int i = 0; i < FILL; i++)
+        refs[i] = marked_put(OBJECT, GONE + (uint64_t)i);
+    have_it_damaged();
+    if (!marked_is_there(made, OBJECT, 7))
+        return dm_fail(call, "after: %s", dm_last_error());
+    for (int i = 0; i < FILL; i++)
+        if (!marked_is_there(refs[i], OBJECT, GONE + (uint64_t)i))
+            return dm_fail(call, "fill %d: %s", i, dm_last_error());
+    return DM_OK;
+}
+
+/* The only worker is the one that waits for what must be made again. */
+static void a_flipped_bit_read_by_the_only_worker(dm_engine engine)
+{
+    residue before;
+    char flag[300], path[300];
+    residue_begin(&before);
+    snprintf(flag, sizeof flag, "%s/damaged", test_directory());
+    marked_path(path, 8);
+    begin(engine, 1);
+    dm_ref reads = dm_remote(reads_what_is_damaged);
+    assert_soon(access(path, F_OK) == 0);
+    if (engine == DM_ENGINE_PROCESSES) {
+        assert_soon(disk_has(marked_word(7, OBJECT / 16)));
+        assert_soon(marked_stats().spilling_bytes == 0);
+        damage(7);
+        close(open(flag, O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
+    }
+    assert_ok(dm_get_within(reads, (void *)NULL, 15000));
+    unlink(flag);
+    assert_int_equal(marked_runs(7), 2);
+    assert_int_equal(marked_runs(8), 1);
+    assert_ok(dm_release(reads));
+    marked_end(&before);
+}
+ON_ENGINES(a_flipped_bit_read_by_the_only_worker)
+
 /* Both a result and the result that it was made from are damaged. */
 static void flipped_bits_of_a_chain(dm_engine engine)
 {
@@ -212,6 +269,7 @@ static const struct CMUnitTest tests[] = {
     ENGINE_CASES(a_flipped_bit_of_a_result),
     ENGINE_CASES(a_flipped_bit_of_a_put),
     ENGINE_CASES(a_flipped_bit_of_an_argument),
+    ENGINE_CASES(a_flipped_bit_read_by_the_only_worker),
     ENGINE_CASES(flipped_bits_of_a_chain),
     ENGINE_CASES(what_it_was_made_from_is_gone),
     ENGINE_CASES(no_retries_no_second_run),
