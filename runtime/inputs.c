@@ -84,6 +84,28 @@ void dmi_inputs_release(dmi_session *session, uint32_t index)
     dmi_task_each_input(session, index, let_go);
 }
 
+uint32_t dmi_inputs_forgo(dmi_session *session, uint32_t input)
+{
+    uint32_t list = 0, index;
+    while ((index = dmi_task_dependent(session, input)) != UINT32_MAX) {
+        dmi_task_await_nothing(session, index);
+        if (dmi_task_at(session, index)->flags & DMI_TASK_FETCHING)
+            dmi_inputs_release(session, index);
+        dmi_task_at(session, index)->next = list;
+        list = index + 1;
+    }
+    return list;
+}
+
+void dmi_inputs_try_again(dmi_session *session, uint32_t list)
+{
+    while (list != 0) {
+        uint32_t index = list - 1;
+        list = dmi_task_at(session, index)->next;
+        dmi_task_enter(session, index);
+    }
+}
+
 void dmi_inputs_refused(dmi_session *session, uint32_t index)
 {
     uint64_t bytes = sum(session, index, count_all);

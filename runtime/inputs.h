@@ -20,6 +20,12 @@ bool dmi_inputs_fetch(dmi_session *session, uint32_t index, bool must);
 /* It is placed: they need not be kept for it any longer. */
 void dmi_inputs_release(dmi_session *session, uint32_t index);
 
+/* An input is lost. Those it was to be brought for wait for nothing now, and hold up nobody else's inputs, of
+ * which those needed to make it again may be some: a list, index + 1. What became of the input is then
+ * settled, and they try again. */
+uint32_t dmi_inputs_forgo(dmi_session *session, uint32_t input);
+void dmi_inputs_try_again(dmi_session *session, uint32_t list);
+
 /* They could not be brought: the task fails. */
 void dmi_inputs_refused(dmi_session *session, uint32_t index);
 

@@ -8,6 +8,7 @@
 
 #include "runtime/clock.h"
 #include "runtime/dispatch.h"
+#include "runtime/inputs.h"
 #include "runtime/lane.h"
 #include "runtime/lineage.h"
 #include "runtime/room.h"
@@ -43,13 +44,12 @@ static void lose(dmi_session *session, dmi_stay *stay)
     session->away--;
     session->residence->away -= stay->bytes;
     session->counts.objects_lost++;
+    uint32_t readers = dmi_inputs_forgo(session, index);
     dmi_stay_end(session, stay);
-    if (dmi_lineage_run_again(session, index)) {
-        wake_workers(session, index); /* those who wait go on waiting, for it to be done */
-        return;
-    }
-    dmi_task_lose(session, index, status, text);
-    wake_those_who_wait(session, index);
+    if (!dmi_lineage_run_again(session, index))
+        dmi_task_lose(session, index, status, text);
+    dmi_inputs_try_again(session, readers);
+    wake_workers(session, index); /* if it is made again, they go on waiting, for that */
 }
 
 static void returned(dmi_session *session, dmi_stay *stay)

@@ -302,6 +302,35 @@ void dmi_task_wake_dependents(dmi_session *session, uint32_t index)
     }
 }
 
+static void forget_edges(dmi_session *session, uint32_t input, uint32_t index)
+{
+    uint32_t *at = &dmi_task_at(session, input)->edges;
+    while (*at != 0) {
+        uint32_t edge = *at - 1;
+        if (session->edges[edge].task != index) {
+            at = &session->edges[edge].next;
+            continue;
+        }
+        *at = session->edges[edge].next;
+        free_edge(session, edge);
+    }
+}
+
+void dmi_task_await_nothing(dmi_session *session, uint32_t index)
+{
+    dmi_task *task = dmi_task_at(session, index);
+    dmi_task_each_input(session, index, forget_edges);
+    if (task->waits != 0)
+        session->dependents--;
+    task->waits = 0;
+}
+
+uint32_t dmi_task_dependent(const dmi_session *session, uint32_t index)
+{
+    uint32_t edge = session->tasks[index].edges;
+    return edge ? session->edges[edge - 1].task : UINT32_MAX;
+}
+
 /* ---- ends ---- */
 
 static void finish(dmi_session *session, uint32_t index)

@@ -126,6 +126,10 @@ void dmi_task_each_input(dmi_session *session, uint32_t index,
 void dmi_task_await_input(dmi_session *session, uint32_t input, uint32_t index);
 void dmi_task_wake_dependents(dmi_session *session, uint32_t index);
 
+/* It waits for none of its inputs any more; and: one that waits for this, UINT32_MAX if none does. */
+void dmi_task_await_nothing(dmi_session *session, uint32_t index);
+uint32_t dmi_task_dependent(const dmi_session *session, uint32_t index);
+
 /* A task has been submitted: its retries and time limit (0: the session's, negative: none). */
 void dmi_task_submit(dmi_session *session, uint32_t index, int retries, int64_t limit_ms);
 

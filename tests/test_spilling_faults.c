@@ -231,6 +231,42 @@ static void no_retries_no_second_run(dm_engine engine)
 }
 ON_ENGINES(no_retries_no_second_run)
 
+/* More tasks wait for damaged arguments than may be brought at once; their makers read such, too. */
+static void a_store_of_damaged_arguments(dm_engine engine)
+{
+    enum { N = 12 };
+    residue before;
+    dm_ref fill[FILL], first[N], second[N], third[N];
+    int good;
+    residue_begin(&before);
+    begin(engine, 1);
+    for (int i = 0; i < N; i++) {
+        first[i] = dm_remote(marked_make_and_note, OBJECT, 100 + i);
+        second[i] = dm_remote(marked_remake, 200 + i, 100 + i, first[i]);
+        assert_marked(second[i], OBJECT, 200 + (uint64_t)i);
+    }
+    push_out(fill);
+    for (uint64_t i = 0; i < N; i++) {
+        disk_flip(marked_word(100 + i, OBJECT / 16));
+        disk_flip(marked_word(200 + i, OBJECT / 16));
+    }
+    for (int i = 0; i < N; i++)
+        third[i] = dm_remote(marked_check, 200 + i, second[i]);
+    for (int i = 0; i < N; i++) {
+        assert_ok(dm_get_within(third[i], &good, 15000));
+        assert_int_equal(good, 1);
+    }
+    for (uint64_t i = 0; i < N; i++) {
+        assert_true(marked_runs(100 + i) <= 2);
+        assert_int_equal(marked_runs(200 + i), 2);
+    }
+    marked_release(first, N);
+    marked_release(second, N);
+    marked_release(third, N);
+    end(fill, &before);
+}
+ON_ENGINES(a_store_of_damaged_arguments)
+
 /* ---- files that are cut off ---- */
 
 static void a_truncated_file(dm_engine engine)
@@ -273,6 +309,7 @@ static const struct CMUnitTest tests[] = {
     ENGINE_CASES(flipped_bits_of_a_chain),
     ENGINE_CASES(what_it_was_made_from_is_gone),
     ENGINE_CASES(no_retries_no_second_run),
+    ENGINE_CASES(a_store_of_damaged_arguments),
     ENGINE_CASES(a_truncated_file),
 };
 TEST_MAIN(tests, NULL)
