@@ -1,5 +1,5 @@
 /*
- * codec.c - blocks, planes, LZ4, XXH3. docs/formats.md has the format.
+ * codec.c - blocks, planes, LZ4. docs/formats.md has the format.
  *
  * A block is a word and what it announces: constant (one element follows), raw, or planes: a word for each
  * and what that announces: constant (a byte), raw, LZ4, LZ4 over bits. A word is manner : 4, bytes : 28.
@@ -10,10 +10,9 @@
 #include <lz4.h>
 #include <stdlib.h>
 #include <string.h>
-#define XXH_STATIC_LINKING_ONLY /* for the state as a plain variable */
-#include <xxhash.h>
 
 #include "objectstore/filter.h"
+#include "objectstore/sum.h"
 
 typedef enum manner { RAW, CONSTANT, LZ4, LZ4_BITS, PLANES } manner;
 
@@ -23,7 +22,8 @@ enum {
     SMALLEST_BLOCK = 2 * PLANE_MOST, /* two planes */
     SAMPLE = 2 << 10,       /* bytes of each plane that are tried */
     SAMPLE_EVERY = 4,       /* blocks; between, what paid last is done again */
-    WORTH_64THS = 62,       /* LZ4 must make 64 bytes this many or fewer */
+    PLANE_SAVES = 8,        /* LZ4 must save this part of a plane, and all planes this part of a block, */
+    BLOCK_SAVES = 16,       /* or it is not worth its time, now and when the block is read */
     AT_HAND = 64            /* room behind the planes, so that vectors may read on */
 };
 
@@ -84,48 +84,57 @@ static bool is_constant(const uint8_t *bytes, size_t n, unsigned element)
 static size_t squeeze(const dmi_codec *codec, int acceleration, const uint8_t *from, size_t n,
                       uint8_t *to)
 {
-    int most = (int)(n * WORTH_64THS / 64);
+    int most = (int)(n - n / PLANE_SAVES);
     return (size_t)LZ4_compress_fast_extState(codec->lz4, (const char *)from, (char *)to, (int)n,
                                               most, acceleration);
 }
 
-/* What pays for a plane, by a sample of it. */
-static manner try_plane(const work *w, const uint8_t *sample, size_t n)
+/* What pays for a plane, by a sample of it, and how many bytes it comes to. */
+static manner try_plane(const work *w, const uint8_t *sample, size_t n, size_t *comes_to)
 {
     dmi_codec *codec = w->codec;
-    if (w->coding->filter == DMI_CODING_BITS && w->element > 1)
-        return LZ4_BITS;
-    size_t bytes = squeeze(codec, w->coding->acceleration, sample, n, codec->tried);
-    if (w->element == 1 || w->coding->filter == DMI_CODING_BYTES)
-        return bytes ? LZ4 : RAW;
-    codec->filter->bits(sample, n, codec->bits);
-    size_t bits = squeeze(codec, w->coding->acceleration, codec->bits, n, codec->tried);
-    if (bits && (!bytes || bits < bytes))
-        return LZ4_BITS;
-    return bytes ? LZ4 : RAW;
+    bool may_be_bytes = w->element == 1 || w->coding->filter != DMI_CODING_BITS;
+    bool may_be_bits = w->element > 1 && w->coding->filter != DMI_CODING_BYTES;
+    size_t bytes = 0, bits = 0;
+    if (may_be_bytes)
+        bytes = squeeze(codec, w->coding->acceleration, sample, n, codec->tried);
+    if (may_be_bits) {
+        codec->filter->bits(sample, n, codec->bits);
+        bits = squeeze(codec, w->coding->acceleration, codec->bits, n, codec->tried);
+    }
+    bool better = bits && (!bytes || bits < bytes);
+    *comes_to = better ? bits : bytes ? bytes : n;
+    return better ? LZ4_BITS : bytes ? LZ4 : RAW;
 }
 
-/* True if something pays for some plane. */
-static bool try_block(work *w, const uint8_t *from, size_t n)
+static void nothing_pays(work *w)
 {
-    size_t elements = n / w->element, sample = elements < SAMPLE ? elements : SAMPLE;
+    for (unsigned p = 0; p < w->element; p++)
+        w->pays[p] = RAW;
+}
+
+/* What pays, by a sample from the middle. */
+static void try_block(work *w, const uint8_t *from, size_t n)
+{
+    size_t elements = n / w->element, sample = elements < SAMPLE ? elements : SAMPLE, total = 0;
     const uint8_t *middle = from + (elements - sample) / 2 * w->element;
-    bool pays = false;
     if (w->element > 1) {
         w->codec->filter->split(middle, sample, w->element, w->codec->planes);
         middle = w->codec->planes;
     }
     for (unsigned p = 0; p < w->element; p++) {
-        w->pays[p] = try_plane(w, middle + p * sample, sample);
-        pays |= w->pays[p] != RAW;
+        size_t comes_to;
+        w->pays[p] = try_plane(w, middle + p * sample, sample, &comes_to);
+        total += comes_to;
     }
-    return pays;
+    if (total > w->element * sample - w->element * sample / BLOCK_SAVES)
+        nothing_pays(w);
 }
 
 static bool anything_pays(work *w, const uint8_t *from, size_t n)
 {
     if (w->blocks++ % SAMPLE_EVERY == 0)
-        return try_block(w, from, n);
+        try_block(w, from, n);
     for (unsigned p = 0; p < w->element; p++)
         if (w->pays[p] != RAW)
             return true;
@@ -168,14 +177,21 @@ static void put_plane(work *w, manner how, const uint8_t *plane, size_t n)
     w->to += WORD + bytes;
 }
 
+/* The sample may have misled: then all over again. */
 static void put_planes(work *w, const uint8_t *from, size_t n)
 {
     size_t elements = n / w->element;
+    uint8_t *begin = w->to;
     put_word(w->to, PLANES, elements);
     w->to += WORD;
     w->codec->filter->split(from, elements, w->element, w->codec->planes);
     for (unsigned p = 0; p < w->element; p++)
         put_plane(w, w->pays[p], w->codec->planes + p * elements, elements);
+    if ((size_t)(w->to - begin) <= n - n / BLOCK_SAVES)
+        return;
+    w->to = begin;
+    put_raw(w, from, n);
+    nothing_pays(w);
 }
 
 static void put_block(work *w, const uint8_t *from, size_t n)
@@ -193,10 +209,9 @@ static void put_block(work *w, const uint8_t *from, size_t n)
 size_t dmi_codec_encode(dmi_codec *codec, const dmi_coding *coding, const void *from, size_t count,
                         void *to, uint64_t *sum, const atomic_bool *cancelled)
 {
-    XXH3_state_t hash;
     work w = {.codec = codec, .coding = coding, .to = to};
     const uint8_t *bytes = from;
-    XXH3_64bits_reset(&hash);
+    *sum = 0;
     for (size_t at = 0; at < count;) {
         unsigned element;
         size_t n = next_block(coding, at, count, &element);
@@ -205,11 +220,10 @@ size_t dmi_codec_encode(dmi_codec *codec, const dmi_coding *coding, const void *
         if (element != w.element)
             w.blocks = 0;
         w.element = element;
-        XXH3_64bits_update(&hash, bytes + at, n);
+        *sum = dmi_sum(bytes + at, n, *sum);
         put_block(&w, bytes + at, n);
         at += n;
     }
-    *sum = XXH3_64bits_digest(&hash);
     return (size_t)(w.to - (uint8_t *)to);
 }
 
@@ -299,25 +313,18 @@ static bool take_block(dmi_codec *codec, source *s, unsigned element, uint8_t *t
 bool dmi_codec_decode(dmi_codec *codec, const dmi_coding *coding, const void *from, size_t stored,
                       void *to, size_t count, uint64_t *sum)
 {
-    XXH3_state_t hash;
     source s = {from, (const uint8_t *)from + stored};
     uint8_t *bytes = to;
-    XXH3_64bits_reset(&hash);
+    *sum = 0;
     for (size_t at = 0; at < count;) {
         unsigned element;
         size_t n = next_block(coding, at, count, &element);
         if (!take_block(codec, &s, element, bytes + at, n))
             return false;
-        XXH3_64bits_update(&hash, bytes + at, n);
+        *sum = dmi_sum(bytes + at, n, *sum);
         at += n;
     }
-    *sum = XXH3_64bits_digest(&hash);
     return s.at == s.end;
-}
-
-uint64_t dmi_codec_sum(const void *bytes, size_t count)
-{
-    return XXH3_64bits(bytes, count);
 }
 
 /* ---- begin and end ---- */

@@ -1,6 +1,5 @@
 /*
- * codec.h - bytes made fewer: LZ4 over planes, block by block. The only file that knows LZ4 and xxHash is
- * codec.c.
+ * codec.h - bytes made fewer: LZ4 over planes, block by block. The only file that knows LZ4 is codec.c.
  *
  * What is coded are *blocks* of at most DMI_CODEC_BLOCK bytes, which fit into a core's cache together with
  * their planes. For each plane of a block it is tried on a sample what pays: nothing, LZ4, or LZ4 over
@@ -51,8 +50,5 @@ size_t dmi_codec_encode(dmi_codec *codec, const dmi_coding *coding, const void *
 /* False: these are not `count` bytes encoded with this plain and element. */
 bool dmi_codec_decode(dmi_codec *codec, const dmi_coding *coding, const void *from, size_t stored,
                       void *to, size_t count, uint64_t *sum);
-
-/* The checksum alone. */
-uint64_t dmi_codec_sum(const void *bytes, size_t count);
 
 #endif

@@ -5,12 +5,12 @@
 
 #include <stddef.h>
 
-#include "objectstore/codec.h"
 #include "objectstore/filter.h"
+#include "objectstore/sum.h"
 
 static uint64_t sum_of(const dmi_part_header *header)
 {
-    return dmi_codec_sum(header, offsetof(dmi_part_header, own));
+    return dmi_sum(header, offsetof(dmi_part_header, own), 0);
 }
 
 void dmi_part_seal(dmi_part_header *header)
@@ -35,7 +35,8 @@ const char *dmi_part_check(const dmi_part_header *header, uint64_t id, uint64_t 
         return "it is another part";
     if (header->count != count || header->stored != stored)
         return "its header has other sizes";
-    if (header->element == 0 || header->element > DMI_ELEMENT_MOST)
+    if (header->element == 0 || header->element > DMI_ELEMENT_MOST ||
+        (header->element & (header->element - 1)) != 0)
         return "its header has an element of a size that there is not";
     return NULL;
 }

@@ -103,7 +103,7 @@ static bool is_direct(const dmi_spill_file *file)
     return atomic_load_explicit(&file->direct, memory_order_relaxed);
 }
 
-/* Is it worth another try? A short write leaves a place where direct I/O cannot go on. */
+/* Is it worth another try? */
 static bool may_go_on(dmi_spill_file *file, int error)
 {
     if (error == EINTR)
@@ -128,6 +128,16 @@ static dm_status write_failed(const dmi_spill_file *file, int error, uint64_t at
                      what_to_do[status != DM_ERR_DISK_FULL]);
 }
 
+/* How far a write of so many bytes got us: direct I/O cannot go on in the middle of a block. */
+static size_t advance(dmi_spill_file *file, size_t wrote)
+{
+    if (!is_direct(file) || wrote % DMI_BLOCK == 0)
+        return wrote;
+    if (wrote < DMI_BLOCK)
+        forgo_direct(file);
+    return wrote < DMI_BLOCK ? wrote : wrote / DMI_BLOCK * DMI_BLOCK;
+}
+
 dm_status dmi_spill_file_write(dmi_spill_file *file, const void *bytes, size_t count, uint64_t at,
                                const atomic_bool *cancelled)
 {
@@ -138,7 +148,7 @@ dm_status dmi_spill_file_write(dmi_spill_file *file, const void *bytes, size_t c
         size_t piece = count - done < WRITE_MOST ? count - done : WRITE_MOST;
         ssize_t wrote = write_without_signal(file->fd, from + done, piece, (off_t)(at + done));
         if (wrote > 0)
-            done += (size_t)wrote;
+            done += advance(file, (size_t)wrote);
         else if (wrote == 0 || !may_go_on(file, errno))
             return write_failed(file, wrote == 0 ? ENOSPC : errno, at + done);
     }
@@ -147,20 +157,24 @@ dm_status dmi_spill_file_write(dmi_spill_file *file, const void *bytes, size_t c
 
 /* ---- reading ---- */
 
+/* After a short read once more from the border of a block, for direct I/O's sake. If that brings nothing
+ * new, the file ends there. */
 dm_status dmi_spill_file_read(dmi_spill_file *file, void *bytes, size_t count, uint64_t at,
                               size_t *got)
 {
-    char *to = bytes;
     *got = 0;
     while (*got < count) {
-        ssize_t read = dmi_calls.read_at(file->fd, to + *got, count - *got, (off_t)(at + *got));
-        if (read > 0)
-            *got += (size_t)read;
-        else if (read == 0)
-            break;
-        else if (!may_go_on(file, errno))
+        size_t from = *got / DMI_BLOCK * DMI_BLOCK;
+        ssize_t read =
+            dmi_calls.read_at(file->fd, (char *)bytes + from, count - from, (off_t)(at + from));
+        if (read < 0 && may_go_on(file, errno))
+            continue;
+        if (read < 0)
             return dmi_error(DM_ERR_IO, "%s cannot be read at byte %llu: %s", file->name,
-                             (unsigned long long)(at + *got), strerror(errno));
+                             (unsigned long long)(at + from), strerror(errno));
+        if (from + (size_t)read <= *got)
+            break;
+        *got = from + (size_t)read;
     }
     return DM_OK;
 }

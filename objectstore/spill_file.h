@@ -14,10 +14,10 @@
 #include <stdint.h>
 
 #include "dm/status.h"
-#include "objectstore/extents.h"
+#include "objectstore/ledger.h"
 #include "objectstore/place.h"
 
-enum { DMI_BLOCK = 4096 };
+
 
 typedef struct dmi_spill_file {
     int fd;
