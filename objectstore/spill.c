@@ -279,7 +279,7 @@ static void commit(dmi_spill *spill, const dmi_batch *b, outlet *o)
 /* `new`: parts that have no tickets yet. */
 static dm_status write_batch(dmi_spill *spill, dmi_batch *b, bool new, const atomic_bool *cancelled)
 {
-    outlet *where;
+    outlet *where = NULL;
     dm_status status = DM_OK;
     if (!prepare(spill, b, new))
         status = dmi_error(DM_ERR_NOMEM, "no memory to keep account of spilled objects");

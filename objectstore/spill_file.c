@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <time.h>
 #include <unistd.h>
@@ -157,8 +158,13 @@ dm_status dmi_spill_file_write(dmi_spill_file *file, const void *bytes, size_t c
 
 /* ---- reading ---- */
 
-/* After a short read once more from the border of a block, for direct I/O's sake. If that brings nothing
- * new, the file ends there. */
+static bool ends_at(const dmi_spill_file *file, uint64_t at)
+{
+    struct stat about;
+    return fstat(file->fd, &about) != 0 || (uint64_t)about.st_size <= at;
+}
+
+/* After a short read once more from the border of a block, for direct I/O's sake. */
 dm_status dmi_spill_file_read(dmi_spill_file *file, void *bytes, size_t count, uint64_t at,
                               size_t *got)
 {
@@ -172,9 +178,10 @@ dm_status dmi_spill_file_read(dmi_spill_file *file, void *bytes, size_t count, u
         if (read < 0)
             return dmi_error(DM_ERR_IO, "%s cannot be read at byte %llu: %s", file->name,
                              (unsigned long long)(at + from), strerror(errno));
-        if (from + (size_t)read <= *got)
+        if (from + (size_t)read > *got)
+            *got = from + (size_t)read;
+        else if (read == 0 || ends_at(file, at + *got))
             break;
-        *got = from + (size_t)read;
     }
     return DM_OK;
 }
