@@ -502,6 +502,7 @@ static void say_blocked(dmi_worker *worker, uint32_t index)
     dmi_worker_unclaim(worker);
     uint64_t word = dmi_refword(DMI_REF_CELL, worker->lane, holding->seq, holding->cell);
     memcpy(message.args, &word, 8);
+    memcpy(message.args + 8, &worker->run_seen, sizeof worker->run_seen);
     dmi_worker_post(worker, &message);
     dmi_worker_ring(worker);
 }

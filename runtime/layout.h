@@ -207,7 +207,7 @@ typedef enum dmi_message_kind {
     DMI_MSG_HOLD,       /* a record gets a cell */
     DMI_MSG_HOLD_INNER, /* the ref that is the value of a record gets a cell */
     DMI_MSG_DROP,       /* a cell is free again */
-    DMI_MSG_BLOCKED,    /* I wait for a ref */
+    DMI_MSG_BLOCKED,    /* I wait for a ref, and have seen so many of run_now: u64, u32 */
     DMI_MSG_UNBLOCKED,  /* no more */
     DMI_MSG_NEED,       /* more room: bytes */
     DMI_MSG_BOUNCED,    /* the placed task at ring position `at` was not run */

@@ -240,14 +240,17 @@ static bool heed_drop(dmi_session *session, dmi_lane *lane, const dmi_message *m
 
 static bool heed_blocked(dmi_session *session, dmi_lane *lane, const dmi_message *message)
 {
-    uint32_t index;
+    uint32_t index, seen;
+    memcpy(&seen, message->args + 8, sizeof seen);
     if (!dmi_refword_record(session, word_of(message), &index))
         return false;
     if (!lane->blocked)
         session->blocked_lanes++;
     lane->blocked = true;
     lane->blocked_on = index;
-    lane->run_now = 0; /* it has picked up what it was handed before */
+    if (seen == lane->run_count)
+        lane->run_now = 0; /* it has picked up what it was handed; else it will, and must not be
+                              handed another before it has seen this one */
     dmi_lane_take_back(session, lane, 0);
     dmi_feed_blocked(session, lane);
     if (dmi_task_at(session, index)->state == DMI_TASK_DONE)

@@ -43,6 +43,7 @@ static void nested(void **state)
     for (int workers = 1; workers <= 2; workers++) {
         nested_trees(DM_ENGINE_THREADS, workers);
         nested_depths(DM_ENGINE_THREADS, workers);
+        nested_joins(DM_ENGINE_THREADS, workers);
         nested_refs(DM_ENGINE_THREADS, workers);
     }
     nested_keeping(DM_ENGINE_THREADS);

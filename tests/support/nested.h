@@ -143,6 +143,29 @@ DM_REMOTE(nested_waits)
     return dm_return(call, sum);
 }
 
+DM_REMOTE(nested_sum)
+{
+    int64_t x, sum = 0;
+    for (int i = 0; i < dm_arg_count(call); i++) {
+        DM_TRY(dm_arg(call, i, &x));
+        sum += x;
+    }
+    return dm_return(call, sum);
+}
+
+/* Waits for one that waits for ten: a blocked worker is handed them one after the other. */
+DM_REMOTE(nested_join)
+{
+    int64_t x, sum;
+    dm_ref r[10];
+    DM_TRY(dm_arg(call, 0, &x));
+    for (int i = 0; i < 10; i++)
+        r[i] = dm_remote(nested_double, x + i);
+    DM_TRY(dm_get(dm_remote(nested_sum, r[0], r[1], r[2], r[3], r[4], r[5], r[6], r[7], r[8], r[9]),
+                  &sum));
+    return dm_return(call, sum);
+}
+
 static dm_ref nested_kept; /* of this worker */
 
 /* Keeps a ref beyond the task that was given it. */
@@ -213,6 +236,15 @@ static void nested_trees(dm_engine engine, int workers)
         many[i] = dm_remote(nested_tree, i, i + 16);
     for (int i = 0; i < 5; i++)
         assert_int_equal(nested_int(many[i]), 16 * i + 16 * 15 / 2);
+    nested_gone();
+    dm_shutdown();
+}
+
+static void nested_joins(dm_engine engine, int workers)
+{
+    session_begin(engine, workers);
+    for (int i = 0; i < 20; i++)
+        assert_int_equal(nested_int(dm_remote(nested_join, i)), 2 * (10 * i + 45));
     nested_gone();
     dm_shutdown();
 }
