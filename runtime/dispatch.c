@@ -134,6 +134,10 @@ void dmi_dispatch(dmi_session *session, uint32_t index)
         doom(session, index);
         return;
     }
+    if (dmi_is_orphan(dmi_task_at(session, index))) {
+        dmi_task_discard(session, index);
+        return;
+    }
     bool at_hand = session->away == 0 || dmi_inputs_are_at_hand(session, index);
     if (!at_hand && (dmi_task_at(session, index)->flags & DMI_TASK_FETCHING)) {
         dmi_inputs_refused(session, index);
@@ -162,6 +166,11 @@ static bool place_ready(dmi_session *session)
     bool moved = false;
     while (session->ready_first != 0) {
         uint32_t index = session->ready_first - 1;
+        if (dmi_is_orphan(dmi_task_at(session, index))) {
+            dmi_task_discard(session, index);
+            moved = true;
+            continue;
+        }
         if (session->away != 0 && !dmi_inputs_are_at_hand(session, index)) {
             if (!dmi_inputs_fetch(session, index, false))
                 break;

@@ -447,6 +447,7 @@ dm_ref dmi_inside_submit(dmi_worker *worker, const dm_function *function,
         dmi_message message = {.kind = DMI_MSG_SUBMIT,
                                .function = (uint16_t)function->id,
                                .arg_count = (uint32_t)count,
+                               .maker = worker->call ? worker->call->index + 1 : 0,
                                .retries = (int8_t)(retries > 127 ? 127 : retries < 0 ? -1 : retries),
                                .limit_ms = clamp_limit(options)};
         status = post_submission(worker, &message, &packed, &ref);

@@ -230,7 +230,8 @@ typedef struct dmi_message {
     int8_t retries;   /* 0: the session's, -1: none */
     uint8_t spare;
     uint8_t args[DMI_RECORD_ARGS]; /* or u64 words, by kind */
-    uint8_t pad[60];
+    uint32_t maker;   /* of a task that is submitted: record index + 1 of the task that does; 0: none */
+    uint8_t pad[56];
 } dmi_message;
 static_assert(sizeof(dmi_message) == 128, "a message is two cache lines");
 

@@ -12,6 +12,7 @@
 
 #include "runtime/dispatch.h"
 #include "runtime/lane.h"
+#include "runtime/orphans.h"
 #include "runtime/readers.h"
 #include "runtime/room.h"
 #include "runtime/task.h"
@@ -114,6 +115,10 @@ static void charge(dmi_session *session, uint32_t index, const dmi_death *death)
 {
     dmi_task *task = dmi_task_at(session, index);
     dmi_lane_unnest(session, index);
+    if (dmi_is_orphan(task)) {
+        dmi_task_return(session, index); /* where it ends */
+        return;
+    }
     task->attempts++;
     if (task->retries_left > 0 && death->cause != DM_ERR_VIEW_WRITTEN) {
         task->retries_left--;
@@ -129,8 +134,26 @@ static void charge(dmi_session *session, uint32_t index, const dmi_death *death)
                   death_text(death, text, sizeof text));
 }
 
-/* Everything the worker had, in ring order, then what it ran beside the ring. */
-static void settle_tasks(dmi_session *session, dmi_lane *lane, const dmi_death *death)
+/* What the worker published, in ring order, then what it ran beside the ring. */
+static void adopt_results(dmi_session *session, dmi_lane *lane)
+{
+    for (uint64_t i = lane->reaped; i < lane->pushed; i++) {
+        dmi_word *entry = &lane->down->ring[i % DMI_RING];
+        uint64_t index = dmi_word_peek(entry);
+        if (index == DMI_VOID || !dmi_is_sent_here(session, lane, index))
+            continue;
+        dmi_word_prepare(entry, DMI_VOID);
+        dmi_task_complete(session, (uint32_t)index);
+    }
+    for (uint32_t link = lane->nested, next; link != 0; link = next) {
+        next = dmi_task_at(session, link - 1)->next;
+        if (dmi_is_sent_here(session, lane, link - 1))
+            dmi_task_complete(session, link - 1);
+    }
+}
+
+/* The rest of what it had. */
+static void return_tasks(dmi_session *session, dmi_lane *lane, const dmi_death *death)
 {
     uint64_t claim = dmi_word_load(&lane->up->claim);
     uint64_t nested = dmi_word_load(&lane->up->nested);
@@ -139,9 +162,7 @@ static void settle_tasks(dmi_session *session, dmi_lane *lane, const dmi_death *
         uint64_t index = dmi_word_peek(&lane->down->ring[i % DMI_RING]);
         if (index == DMI_VOID)
             continue;
-        if (dmi_is_sent_here(session, lane, index)) {
-            dmi_task_complete(session, (uint32_t)index);
-        } else if (i < claim && !charged) {
+        if (i < claim && !charged) {
             charged = true;
             charge(session, (uint32_t)index, death);
         } else {
@@ -150,9 +171,7 @@ static void settle_tasks(dmi_session *session, dmi_lane *lane, const dmi_death *
     }
     while (lane->nested != 0) {
         uint32_t i = lane->nested - 1;
-        if (dmi_is_sent_here(session, lane, i))
-            dmi_task_complete(session, i);
-        else if (nested == i + 1)
+        if (nested == i + 1)
             charge(session, i, death);
         else
             dmi_task_return(session, i);
@@ -186,8 +205,12 @@ void dmi_lane_recover(dmi_session *session, dmi_lane *lane, const dmi_death *dea
     lane->blocked = false;
     lane->need_bytes = 0;
     dmi_lane_end_fetch(session, lane);
-    settle_tasks(session, lane, &why);
+    size_t orphans;
+    dmi_orphan *marked = dmi_orphans_mark(session, lane, &orphans);
+    adopt_results(session, lane);
     dmi_lane_drop_cells(session, lane);
+    dmi_orphans_discard(session, lane, marked, orphans);
+    return_tasks(session, lane, &why);
     retire_segment(session, lane);
     lane->state = DMI_LANE_EMPTY;
 }

@@ -23,15 +23,11 @@ static bool grow_cells(dmi_lane *lane, uint32_t cell)
     uint32_t room = lane->cell_room ? lane->cell_room : 256;
     while (room <= cell)
         room *= 2;
-    uint32_t *cells = realloc(lane->cells, room * sizeof *cells);
+    dmi_cell *cells = realloc(lane->cells, room * sizeof *cells);
     if (cells == NULL)
         return false;
     lane->cells = cells;
     memset(cells + lane->cell_room, 0, (room - lane->cell_room) * sizeof *cells);
-    uint16_t *seqs = realloc(lane->cell_seq, room * sizeof *seqs);
-    if (seqs == NULL)
-        return false;
-    lane->cell_seq = seqs;
     lane->cell_room = room;
     return true;
 }
@@ -40,22 +36,22 @@ static bool cell_is_free(dmi_lane *lane, uint32_t cell)
 {
     if (cell >= DMI_CELLS || (cell >= lane->cell_room && !grow_cells(lane, cell)))
         return false;
-    return lane->cells[cell] == 0;
+    return lane->cells[cell].record == 0;
 }
 
 static void fill_cell(dmi_lane *lane, const dmi_message *message, uint32_t index)
 {
-    lane->cells[message->cell] = index + 1;
-    lane->cell_seq[message->cell] = message->seq;
+    lane->cells[message->cell] = (dmi_cell){.record = index + 1, .seq = message->seq};
     dmi_word_publish(&lane->down->cells[message->cell], (uint64_t)message->seq << 32 | (index + 1));
 }
 
 void dmi_lane_drop_cells(dmi_session *session, dmi_lane *lane)
 {
     for (uint32_t i = 0; i < lane->cell_room; i++) {
-        if (lane->cells[i] != 0)
-            dmi_task_drop(session, lane->cells[i] - 1);
-        lane->cells[i] = 0;
+        uint32_t record = lane->cells[i].record;
+        lane->cells[i] = (dmi_cell){0};
+        if (record != 0)
+            dmi_task_drop(session, record - 1);
     }
 }
 
@@ -69,10 +65,10 @@ bool dmi_refword_record(dmi_session *session, uint64_t refword, uint32_t *index)
     if (dmi_refword_kind(refword) != DMI_REF_CELL || number >= session->lane_count)
         return false;
     const dmi_lane *lane = &session->lanes[number];
-    if (cell >= lane->cell_room || lane->cells[cell] == 0 ||
-        lane->cell_seq[cell] != dmi_refword_seq(refword))
+    if (cell >= lane->cell_room || lane->cells[cell].record == 0 ||
+        lane->cells[cell].seq != dmi_refword_seq(refword))
         return false;
-    *index = lane->cells[cell] - 1;
+    *index = lane->cells[cell].record - 1;
     return true;
 }
 
@@ -141,13 +137,34 @@ static void free_message_blob(dmi_session *session, dmi_lane *lane, const dmi_me
     dmi_free_object(session, lane->segment, blob.offset);
 }
 
+/* The task that submits is running there. */
+static bool has_maker(dmi_session *session, const dmi_lane *lane, const dmi_message *message)
+{
+    if (message->maker == 0)
+        return true;
+    if (message->maker > session->task_high)
+        return false;
+    const dmi_task *maker = dmi_task_at(session, message->maker - 1);
+    return maker->state == DMI_TASK_SENT && maker->lane == lane->index;
+}
+
+/* Should the worker die before that task is done, nobody may want this one (runtime/unwanted.c). */
+static void note_maker(dmi_session *session, dmi_lane *lane, const dmi_message *message)
+{
+    if (message->maker == 0)
+        return;
+    dmi_cell *cell = &lane->cells[message->cell];
+    cell->maker = message->maker - 1;
+    cell->maker_serial = dmi_record_at(session, cell->maker)->serial;
+}
+
 static bool heed_submit(dmi_session *session, dmi_lane *lane, const dmi_message *message)
 {
     size_t bytes;
     const uint8_t *args = message_args(session, lane, message, &bytes);
     uint8_t *copy = args ? malloc(bytes) : NULL;
     if (copy == NULL || !cell_is_free(lane, message->cell) ||
-        dmi_registry_at(message->function) == NULL) {
+        dmi_registry_at(message->function) == NULL || !has_maker(session, lane, message)) {
         free(copy);
         return false;
     }
@@ -158,6 +175,7 @@ static bool heed_submit(dmi_session *session, dmi_lane *lane, const dmi_message 
         dmi_record_at(session, index)->function = message->function;
         bool room = take_args(session, index, copy, bytes, message->arg_count);
         fill_cell(lane, message, index);
+        note_maker(session, lane, message);
         dmi_task_submit(session, index, message->retries, message->limit_ms);
         if (!room)
             dmi_task_fail(session, index, DM_ERR_STORE_FULL, "no room for %zu bytes of arguments", bytes);
@@ -230,10 +248,10 @@ static bool heed_hold_inner(dmi_session *session, dmi_lane *lane, const dmi_mess
 
 static bool heed_drop(dmi_session *session, dmi_lane *lane, const dmi_message *message)
 {
-    if (message->cell >= lane->cell_room || lane->cells[message->cell] == 0)
+    if (message->cell >= lane->cell_room || lane->cells[message->cell].record == 0)
         return false;
-    uint32_t index = lane->cells[message->cell] - 1;
-    lane->cells[message->cell] = 0;
+    uint32_t index = lane->cells[message->cell].record - 1;
+    lane->cells[message->cell] = (dmi_cell){0};
     dmi_task_drop(session, index);
     return true;
 }

@@ -143,7 +143,6 @@ static void destroy_lane(dmi_lane *lane)
 {
     free(lane->free_slots);
     free(lane->cells);
-    free(lane->cell_seq);
     free(lane->unfreed);
 }
 

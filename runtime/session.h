@@ -53,6 +53,14 @@ typedef struct dmi_child {
     int bell;         /* rings the worker */
 } dmi_child;
 
+/* A ref that a lane's worker holds. */
+typedef struct dmi_cell {
+    uint64_t maker_serial; /* of the task that submitted what it names; 0: it was not submitted here */
+    uint32_t maker;        /* that task */
+    uint32_t record;       /* index + 1 of what it names; 0: free */
+    uint16_t seq;
+} dmi_cell;
+
 typedef struct dmi_lane {
     uint32_t index;
     dmi_lane_state state;
@@ -70,8 +78,7 @@ typedef struct dmi_lane {
     uint32_t *free_slots; /* stack */
     uint32_t free_slot_count, free_slot_room, slot_high;
 
-    uint32_t *cells; /* record + 1 of each cell in use */
-    uint16_t *cell_seq;
+    dmi_cell *cells;
     uint32_t cell_room;
 
     uint64_t *unfreed; /* frees that found the free ring full */

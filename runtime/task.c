@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "runtime/dispatch.h"
+#include "runtime/inputs.h"
 #include "runtime/lane.h"
 #include "runtime/lineage.h"
 #include "runtime/put.h"
@@ -281,6 +282,10 @@ void dmi_task_enter(dmi_session *session, uint32_t index)
 {
     dmi_task *task = dmi_task_at(session, index);
     task->state = DMI_TASK_WAITING;
+    if (dmi_is_orphan(task)) {
+        dmi_task_discard(session, index);
+        return;
+    }
     if (task->flags & DMI_TASK_HAS_REFS)
         dmi_task_each_input(session, index, wait_if_missing);
     if (task->waits == 0)
@@ -353,6 +358,20 @@ static void finish(dmi_session *session, uint32_t index)
     if (task->bytes != 0)
         dmi_residence_enter(session, index);
     free_if_dead(session, index);
+}
+
+void dmi_task_discard(dmi_session *session, uint32_t index)
+{
+    const dmi_task *task = dmi_task_at(session, index);
+    assert(dmi_is_orphan(task));
+    if (task->state == DMI_TASK_QUEUED)
+        dmi_unqueue(session, index);
+    if (task->waits != 0)
+        dmi_task_await_nothing(session, index);
+    if (task->flags & DMI_TASK_FETCHING)
+        dmi_inputs_release(session, index);
+    session->counts.tasks_dropped++;
+    finish(session, index);
 }
 
 static void count_object(dmi_session *session, uint32_t index, uint64_t bytes)

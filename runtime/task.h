@@ -9,7 +9,8 @@
  *
  * A task is known by its index. It lives while somebody holds it (a ref of the driver, a cell of a
  * worker), or something pins it (an unfinished task that names it, a value that contains it, a view),
- * or it is unfinished. Then its value, its slot and its record are free again, at once.
+ * or it is unfinished. Then its value, its slot and its record are free again, at once. One that has not
+ * begun is discarded if an attempt submitted it that died and nobody wants it (runtime/orphans.h).
  * All functions: under the role.
  */
 #ifndef DMI_TASK_H
@@ -65,7 +66,8 @@ struct dmi_task {
         };
     };
     uint64_t bytes : 44;  /* of the object that is its value */
-    uint64_t wanted : 20; /* who needs it in memory for a moment: it does not leave meanwhile */
+    uint64_t wanted : 19; /* who needs it in memory for a moment: it does not leave meanwhile */
+    uint64_t orphaned : 1; /* submitted by an attempt that died (runtime/orphans.h) */
 };
 static_assert(sizeof(dmi_task) == 64, "a task is one cache line");
 
@@ -139,6 +141,15 @@ void dmi_task_enter(dmi_session *session, uint32_t index);
 
 /* A placed task that will not run there: its slot is given back and it enters again. */
 void dmi_task_return(dmi_session *session, uint32_t index);
+
+/* Submitted by an attempt that died, and wanted by nobody else: it must not begin. */
+static inline bool dmi_is_orphan(const dmi_task *task)
+{
+    return task->orphaned && task->holds == 0 && task->pins == 0;
+}
+
+/* An orphan that is not on any lane: ends without having run. */
+void dmi_task_discard(dmi_session *session, uint32_t index);
 
 /* The arguments of a task, wherever they lie. */
 const uint8_t *dmi_task_args(dmi_session *session, uint32_t index, size_t *bytes);

@@ -35,7 +35,8 @@
  *    happens once in every worker, too.
  *  - A task may be run more than once (its worker may die after its work and before its result is
  *    published), but its result becomes visible exactly once. Side effects are yours to make
- *    repeatable.
+ *    repeatable. Tasks that such an attempt had submitted and that have not begun are dropped, unless
+ *    somebody else holds them: the next attempt submits its own.
  *  - What dm_get and dm_arg lend is read-only memory. In a worker process a write through it ends
  *    the task with DM_ERR_VIEW_WRITTEN; in your own process it is a segmentation fault.
  *  - Values that nobody reads leave memory for files below DM_SPILL_DIR when the store fills up, and come back
@@ -460,6 +461,7 @@ typedef struct dm_stats {
     uint64_t tasks_done;        /* with a value */
     uint64_t tasks_failed;
     uint64_t tasks_retried;     /* attempts beyond the first */
+    uint64_t tasks_dropped;     /* never begun, for an attempt that died had submitted them */
     uint64_t workers_lost;      /* died other than by dm_shutdown */
     uint64_t refs;              /* values alive: held, awaited or pinned */
     size_t store_bytes;         /* the limit */
