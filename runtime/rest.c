@@ -138,6 +138,8 @@ void dmi_driver_rested(dmi_session *session)
 
 void dmi_wake_waiters(dmi_session *session)
 {
+    if (!session->listening && session->waiting == 0)
+        return;
     pthread_cond_broadcast(&session->turn);
     dmi_ring_bell(session->driver_bell);
 }

@@ -4,6 +4,7 @@
 #include "runtime/role.h"
 
 #include <linux/membarrier.h>
+#include <sched.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -27,6 +28,19 @@ static bool can_be_biased(void)
 #else
     return membarrier(MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED) == 0;
 #endif
+}
+
+bool dmi_role_is_busy(dmi_role *role)
+{
+    enum { LOOKS = 20 };
+    if (!role->biased || dmi_role_mine == role->id)
+        return false;
+    for (int i = 0; i < LOOKS; i++) {
+        if (atomic_load_explicit(&role->inside, memory_order_relaxed)) /* private atomic */
+            return true;
+        dmi_relax();
+    }
+    return false;
 }
 
 void dmi_role_init(dmi_role *role)
@@ -62,8 +76,12 @@ static void exclude_owner(dmi_role *role)
         return;
     atomic_store_explicit(&role->wanted, 1, memory_order_relaxed); /* private atomic */
     membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED);
-    while (atomic_load_explicit(&role->inside, memory_order_acquire))
-        dmi_relax();
+    enum { LOOKS = 64 };
+    for (int i = 0; atomic_load_explicit(&role->inside, memory_order_acquire); i++)
+        if (i < LOOKS)
+            dmi_relax();
+        else
+            sched_yield(); /* it was interrupted in there, and may need this very core */
     if (is_crowded(role))
         role->biased = false; /* `wanted` stays */
 }

@@ -22,7 +22,7 @@ typedef struct dmi_role {
     atomic_int inside; /* the owner holds it, by the bias; private atomic */
     atomic_int wanted; /* another holds the mutex, or the bias has ended; private atomic */
     bool by_bias;      /* how the holder holds it */
-    bool biased;       /* others must take care of the owner */
+    atomic_bool biased; /* others must take care of the owner; private atomic */
     pthread_mutex_t mutex;
     atomic_uint waiting, served; /* threads in front of the mutex, and behind it; private atomic */
     uint64_t id;
@@ -36,6 +36,9 @@ extern _Thread_local uint64_t dmi_role_mine;
 /* The calling thread becomes the owner. */
 void dmi_role_init(dmi_role *role);
 void dmi_role_fini(dmi_role *role);
+
+/* Is the owner in a call at this very moment, or was it a moment ago? A hint, for who may come later. */
+bool dmi_role_is_busy(dmi_role *role);
 
 /* The way by the mutex. */
 void dmi_role_take_slowly(dmi_role *role);

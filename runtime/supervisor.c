@@ -37,6 +37,7 @@ enum {
     MESSAGES_PER_TURN = 64,
     CLOSING_MS = 100,  /* for workers to end by themselves */
     HANG_UP_MS = 50,   /* from the end of a worker's socket to its own end */
+    PUT_OFF_MOST = 4, /* so many milliseconds */
     ROOM_TICK_MS = 5,  /* while a worker waits for room in the store */
     START_PAUSE_MS = 100,
     START_PAUSE_MOST_MS = 1000,
@@ -75,6 +76,7 @@ struct dmi_supervisor {
     bool closing;         /* stopping has been seen */
     int64_t kill_at_ms;   /* closing: who lives then is killed */
     uint32_t ward_count;
+    int put_off; /* pumps, in a row */
     int strikes; /* since the last worker that served */
     int64_t next_start_ms;
     sem_t started;
@@ -84,6 +86,7 @@ struct dmi_supervisor {
 };
 
 static void look_around(dmi_supervisor *s);
+static void set_timer(dmi_supervisor *s, int64_t at);
 
 /* ---- what is said to the user ---- */
 
@@ -619,9 +622,22 @@ static void announce(dmi_supervisor *s)
         say(s, "%s", line);
 }
 
+/* A thread of the program that is in one call after the other dispatches itself, and each visit costs
+ * it some microseconds: it is left alone for a few milliseconds. */
+static void look_around_soon(dmi_supervisor *s)
+{
+    bool busy = !s->closing && dmi_role_is_busy(&s->session->role);
+    if (busy && s->put_off++ < PUT_OFF_MOST) {
+        set_timer(s, dmi_now_ms() + 1);
+        return;
+    }
+    s->put_off = 0;
+    look_around(s);
+}
+
 static void on_timer(uv_timer_t *timer)
 {
-    look_around(timer->data);
+    look_around_soon(timer->data);
 }
 
 static void set_timer(dmi_supervisor *s, int64_t at)
@@ -670,7 +686,7 @@ static void on_bell(uv_poll_t *poll, int status, int events)
     uint64_t rings;
     ssize_t got = read(s->session->supervisor_bell, &rings, sizeof rings);
     (void)got;
-    look_around(s);
+    look_around_soon(s);
 }
 
 static void close_when_alone(dmi_supervisor *s)
