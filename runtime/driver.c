@@ -9,6 +9,7 @@
 #include "runtime/dispatch.h"
 #include "runtime/lane.h"
 #include "runtime/put.h"
+#include "runtime/quick.h"
 #include "runtime/registry.h"
 #include "runtime/residence.h"
 #include "runtime/room.h"
@@ -17,16 +18,31 @@
 
 /* ---- coming and going ---- */
 
-bool dmi_driver_enter(dmi_session *session)
+static bool turn_away(dmi_session *session)
 {
-    dmi_role_take(&session->role);
-    if (!session->closing) {
-        session->visitors++;
-        return true;
-    }
     dmi_role_leave(&session->role);
     dmi_error(DM_ERR_SHUT_DOWN, "%s", dm_strerror(DM_ERR_SHUT_DOWN));
     return false;
+}
+
+/* For a call that keeps the role from beginning to end: dm_shutdown cannot meet it. */
+static inline bool enter_briefly(dmi_session *session)
+{
+    dmi_role_take(&session->role);
+    return __builtin_expect(!session->closing, 1) || turn_away(session);
+}
+
+static inline void leave_briefly(dmi_session *session)
+{
+    dmi_role_leave(&session->role);
+}
+
+bool dmi_driver_enter(dmi_session *session)
+{
+    if (!enter_briefly(session))
+        return false;
+    session->visitors++;
+    return true;
 }
 
 void dmi_driver_leave(dmi_session *session)
@@ -218,23 +234,67 @@ static dm_status submit(submission *s, const dm_function *function, const dm_tas
     return status;
 }
 
-dm_ref dmi_driver_submit(dmi_session *session, const dm_function *function,
-                         const dm_task_options *options, const dm_value *arguments, size_t count)
+/* A few numbers, as most tasks have, fit the record whatever they are: no packer, no allocation. */
+static inline bool pack_numbers(const dm_value *values, size_t count, dmi_out *out)
+{
+    if (count * DMI_WIRE_SCALAR > DMI_RECORD_ARGS)
+        return false;
+    for (size_t i = 0; i < count; i++) {
+        if ((unsigned)values[i].kind > DM_DOUBLE)
+            return false;
+        dmi_wire_small(out, &values[i]);
+    }
+    return true;
+}
+
+/* The way of most tasks. False: nothing was done, take the other. */
+static inline bool submit_numbers(dmi_session *session, const dm_function *function,
+                                  const dm_value *arguments, size_t count, uint32_t *index)
+{
+    uint8_t wire[DMI_RECORD_ARGS];
+    dmi_out out = {wire, wire, wire + sizeof wire};
+    if (!pack_numbers(arguments, count, &out) || !dmi_registry_knows(function) ||
+        !dmi_task_new(session, index))
+        return false;
+    dmi_record *record = dmi_record_at(session, *index);
+    DMI_STEP();
+    record->function = (uint16_t)function->id;
+    record->arg_count = (uint32_t)count;
+    if (count != 0)
+        dmi_shared_copy(record->args, wire, sizeof wire);
+    dmi_task_submit(session, *index, 0, 0);
+    dmi_dispatch(session, *index);
+    return true;
+}
+
+static dm_ref submit_anything(dmi_session *session, const dm_function *function,
+                              const dm_task_options *options, const dm_value *arguments, size_t count)
 {
     submission s = {session, 0};
     uint32_t index;
-    if (!dmi_driver_enter(session))
-        return DM_NO_REF;
     dm_status status = DM_OK;
+    session->visitors++; /* it may have to wait for room */
     if (!dmi_registry_knows(function))
         status = dmi_error(DM_ERR_NO_FUNCTION, "no remote function \"%s\" is registered: define it with "
                            "DM_REMOTE", function && function->name ? function->name : "(null)");
     if (status == DM_OK)
         status = submit(&s, function, options, arguments, count, &index);
     drop_puts(&s);
-    dm_ref ref = status == DM_OK ? dmi_task_ref(session, index) : failed(session, status);
+    session->visitors--;
+    return status == DM_OK ? dmi_task_ref(session, index) : failed(session, status);
+}
+
+dm_ref dmi_driver_submit(dmi_session *session, const dm_function *function,
+                         const dm_task_options *options, const dm_value *arguments, size_t count)
+{
+    uint32_t index;
+    if (!enter_briefly(session))
+        return DM_NO_REF;
+    dm_ref ref = options == NULL && submit_numbers(session, function, arguments, count, &index)
+                     ? dmi_task_ref(session, index)
+                     : submit_anything(session, function, options, arguments, count);
     dmi_leave_armed(session);
-    dmi_driver_leave(session);
+    leave_briefly(session);
     return ref;
 }
 
@@ -315,6 +375,7 @@ static dm_status get_later(dmi_session *session, uint32_t index, dm_into into, v
     dm_status status = DM_OK;
     dmi_task_pin(session, index);
     dmi_task_at(session, index)->wanted++;
+    session->visitors++;
     dmi_turn(session);
     uint32_t refusals = dmi_residence_refusals(session, index);
     bool got = try_get(session, index, into, out, &status);
@@ -327,6 +388,7 @@ static dm_status get_later(dmi_session *session, uint32_t index, dm_into into, v
         dmi_residence_fetch(session, index); /* for the next time */
     dmi_task_at(session, index)->wanted--;
     dmi_driver_rested(session);
+    session->visitors--;
     if (!got && session->closing)
         status = dmi_error(DM_ERR_SHUT_DOWN, "dm_get: the session has been shut down meanwhile");
     else if (!got)
@@ -338,22 +400,24 @@ static dm_status get_later(dmi_session *session, uint32_t index, dm_into into, v
 
 dm_status dmi_driver_get(dmi_session *session, dm_ref ref, dm_into into, void *out, int64_t timeout_ms)
 {
+    enum { GETS = 8 };
     uint32_t index;
-    if (!dmi_driver_enter(session))
+    if (!enter_briefly(session))
         return DM_ERR_SHUT_DOWN;
     dm_status status = dmi_task_of(session, ref, &index);
-    if (session->holding) /* done with submitting, it seems */
+    if (session->holding && ++session->gets_since_push > GETS) /* done with submitting, it seems */
         dmi_flush(session);
-    if (status == DM_OK && !try_get(session, index, into, out, &status))
+    if (status == DM_OK && !dmi_quick_get(session, index, into, out, &status) &&
+        !try_get(session, index, into, out, &status))
         status = get_later(session, index, into, out, timeout_ms);
-    dmi_driver_leave(session);
+    leave_briefly(session);
     return status;
 }
 
 void dmi_driver_view_release(dmi_session *session, dm_view *view)
 {
     uint32_t index = (uint32_t)view->pin;
-    if (!dmi_driver_enter(session))
+    if (!enter_briefly(session))
         return;
     if (((view->pin >> 32) & 0xff) == session->tag && index < session->task_high) {
         dmi_task *task = dmi_task_at(session, index);
@@ -362,7 +426,7 @@ void dmi_driver_view_release(dmi_session *session, dm_view *view)
             dmi_task_unpin(session, index);
         }
     }
-    dmi_driver_leave(session);
+    leave_briefly(session);
 }
 
 /* ---- wait ---- */
@@ -425,17 +489,17 @@ dm_status dmi_driver_retain(dmi_session *session, dm_ref ref)
 dm_status dmi_driver_release(dmi_session *session, dm_ref ref)
 {
     uint32_t index;
-    if (!dmi_driver_enter(session))
+    if (!enter_briefly(session))
         return DM_ERR_SHUT_DOWN;
     dm_status status = dmi_task_of(session, ref, &index);
-    if (status == DM_OK) {
+    if (status == DM_OK && !dmi_quick_release(session, index)) {
         dmi_task *task = dmi_task_at(session, index);
         if (task->state == DMI_TASK_SENT)
-            dmi_lane_reap(session, &session->lanes[task->lane]);
+            dmi_lane_account(session, index);
         dmi_task_drop(session, index);
         dmi_leave_armed(session);
     }
-    dmi_driver_leave(session);
+    leave_briefly(session);
     return status;
 }
 

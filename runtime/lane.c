@@ -162,6 +162,7 @@ bool dmi_lane_push(dmi_session *session, dmi_lane *lane, uint32_t index)
     task->state = DMI_TASK_SENT;
     task->lane = (uint16_t)lane->index;
     task->position = lane->pushed;
+    lane->sent[lane->pushed % DMI_RING] = index + 1;
     dmi_word_prepare(&lane->down->ring[lane->pushed % DMI_RING], index);
     lane->pushed++;
     /* A look at the worker's words only once a batch: each look takes its cache line away. */
@@ -174,6 +175,7 @@ bool dmi_lane_push(dmi_session *session, dmi_lane *lane, uint32_t index)
         return true;
     }
     session->holding = true;
+    session->gets_since_push = 0;
     if (!lane->held) {
         lane->held = true;
         dmi_word_publish(&lane->down->held_back, 1);
@@ -208,15 +210,15 @@ size_t dmi_lane_take_back(dmi_session *session, dmi_lane *lane, uint64_t keep)
     uint64_t first = claim + keep;
     size_t count = 0;
     for (uint64_t i = first; i < lane->pushed; i++) {
-        dmi_word *entry = &lane->down->ring[i % DMI_RING];
-        uint64_t index = dmi_word_peek(entry);
-        if (index == DMI_VOID)
+        uint32_t link = lane->sent[i % DMI_RING];
+        if (link == 0)
             continue;
-        dmi_word_prepare(entry, DMI_VOID);
+        lane->sent[i % DMI_RING] = 0;
+        dmi_word_prepare(&lane->down->ring[i % DMI_RING], DMI_VOID);
         count++;
-        dmi_task_at(session, (uint32_t)index)->state = DMI_TASK_WAITING;
-        dmi_task_at(session, (uint32_t)index)->next = session->returned;
-        session->returned = (uint32_t)index + 1;
+        dmi_task_at(session, link - 1)->state = DMI_TASK_WAITING;
+        dmi_task_at(session, link - 1)->next = session->returned;
+        session->returned = link;
     }
     dmi_word_publish(&lane->down->revoke, dmi_word_peek(&lane->down->revoke) + 1);
     while (session->returned != 0) {
@@ -277,15 +279,30 @@ static void reap_entries(dmi_session *session, dmi_lane *lane, uint64_t done)
 {
     lane->stalled = false;
     for (; lane->reaped < done; lane->reaped++) {
-        uint64_t index = dmi_word_peek(&lane->down->ring[lane->reaped % DMI_RING]);
-        if (index == DMI_VOID)
+        uint32_t *link = &lane->sent[lane->reaped % DMI_RING], index = *link - 1;
+        if (*link == 0)
             continue;
         if (!dmi_is_sent_here(session, lane, index)) {
             dmi_lane_condemn(lane, DM_ERR_WORKER_CORRUPT);
             return;
         }
-        dmi_task_complete(session, (uint32_t)index);
+        *link = 0;
+        dmi_task_complete(session, index);
     }
+}
+
+void dmi_lane_account(dmi_session *session, uint32_t index)
+{
+    const dmi_task *task = dmi_task_at(session, index);
+    dmi_lane *lane = &session->lanes[task->lane];
+    bool published = dmi_is_sent_here(session, lane, index);
+    if (!published || (task->flags & DMI_TASK_NESTED) || lane->reaping ||
+        dmi_word_load(&lane->up->up_tail) != lane->taken) {
+        dmi_lane_reap(session, lane);
+        return;
+    }
+    lane->sent[task->position % DMI_RING] = 0;
+    dmi_task_complete(session, index);
 }
 
 bool dmi_lane_reap(dmi_session *session, dmi_lane *lane)

@@ -79,6 +79,10 @@ void dmi_lane_refuse_fetch(dmi_lane *lane, dm_status why);
 /* Its worker waits no more for what was fetched. */
 void dmi_lane_end_fetch(dmi_session *session, dmi_lane *lane);
 
+/* Take the completion of a task that was sent, if it is published: at once, before those in front of it in
+ * the ring and before `done` tells of it, unless there are messages to be taken first. */
+void dmi_lane_account(dmi_session *session, uint32_t index);
+
 /* Kill a worker, for this reason. */
 void dmi_lane_condemn(dmi_lane *lane, dm_status why);
 

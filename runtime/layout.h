@@ -162,7 +162,7 @@ static inline uint32_t dmi_refword_index(uint64_t ref)
 
 /* ---- D's header ---- */
 
-#define DMI_ABI 0x646d727400000003u /* changes with this file */
+#define DMI_ABI 0x646d727400000004u /* changes with this file */
 
 enum { DMI_NOBODY, DMI_DRIVER, DMI_SUPERVISOR };
 

@@ -26,9 +26,9 @@ static void mark_inputs(dmi_session *session, uint32_t index)
 static void look_at(dmi_session *session, const dmi_lane *lane)
 {
     for (uint64_t i = lane->reaped; i < lane->pushed; i++) {
-        uint64_t index = dmi_word_peek(&lane->down->ring[i % DMI_RING]);
-        if (index != DMI_VOID)
-            mark_inputs(session, (uint32_t)index);
+        uint32_t link = lane->sent[i % DMI_RING];
+        if (link != 0)
+            mark_inputs(session, link - 1);
     }
     for (uint32_t next = lane->nested; next != 0; next = dmi_task_at(session, next - 1)->next)
         mark_inputs(session, next - 1);

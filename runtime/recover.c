@@ -138,12 +138,11 @@ static void charge(dmi_session *session, uint32_t index, const dmi_death *death)
 static void adopt_results(dmi_session *session, dmi_lane *lane)
 {
     for (uint64_t i = lane->reaped; i < lane->pushed; i++) {
-        dmi_word *entry = &lane->down->ring[i % DMI_RING];
-        uint64_t index = dmi_word_peek(entry);
-        if (index == DMI_VOID || !dmi_is_sent_here(session, lane, index))
+        uint32_t *link = &lane->sent[i % DMI_RING], index = *link - 1;
+        if (*link == 0 || !dmi_is_sent_here(session, lane, index))
             continue;
-        dmi_word_prepare(entry, DMI_VOID);
-        dmi_task_complete(session, (uint32_t)index);
+        *link = 0;
+        dmi_task_complete(session, index);
     }
     for (uint32_t link = lane->nested, next; link != 0; link = next) {
         next = dmi_task_at(session, link - 1)->next;
@@ -159,14 +158,15 @@ static void return_tasks(dmi_session *session, dmi_lane *lane, const dmi_death *
     uint64_t nested = dmi_word_load(&lane->up->nested);
     bool charged = nested != 0; /* entries run in order: the first without a result was running */
     for (uint64_t i = lane->reaped; i < lane->pushed; i++) {
-        uint64_t index = dmi_word_peek(&lane->down->ring[i % DMI_RING]);
-        if (index == DMI_VOID)
+        uint32_t link = lane->sent[i % DMI_RING];
+        lane->sent[i % DMI_RING] = 0;
+        if (link == 0)
             continue;
         if (i < claim && !charged) {
             charged = true;
-            charge(session, (uint32_t)index, death);
+            charge(session, link - 1, death);
         } else {
-            dmi_task_return(session, (uint32_t)index);
+            dmi_task_return(session, link - 1);
         }
     }
     while (lane->nested != 0) {

@@ -321,16 +321,16 @@ static bool heed_ran(dmi_session *session, dmi_lane *lane, const dmi_message *me
 
 static bool heed_bounced(dmi_session *session, dmi_lane *lane, const dmi_message *message)
 {
-    uint64_t position = message->at, index;
+    uint64_t position = message->at;
     if (position != lane->reaped || position >= lane->published)
         return false;
-    dmi_word *entry = &lane->down->ring[position % DMI_RING];
-    index = dmi_word_peek(entry);
-    if (index == DMI_VOID)
+    uint32_t link = lane->sent[position % DMI_RING];
+    if (link == 0)
         return false;
-    dmi_word_prepare(entry, DMI_VOID);
-    dmi_task_at(session, (uint32_t)index)->flags |= DMI_TASK_PATIENT;
-    dmi_task_return(session, (uint32_t)index);
+    lane->sent[position % DMI_RING] = 0;
+    dmi_word_prepare(&lane->down->ring[position % DMI_RING], DMI_VOID);
+    dmi_task_at(session, link - 1)->flags |= DMI_TASK_PATIENT;
+    dmi_task_return(session, link - 1);
     return true;
 }
 

@@ -70,6 +70,8 @@ typedef struct dmi_lane {
     const dmi_up *up;
     const dmi_slot *slots;
 
+    /* What each ring position holds: index + 1 of a task, or 0: it was taken back, or is accounted for. */
+    uint32_t sent[DMI_RING];
     uint64_t pushed;    /* entries written; down->tail lags behind while a batch is held back */
     uint64_t published; /* == down->tail */
     uint64_t reaped;    /* entries whose completion was taken */
@@ -148,6 +150,7 @@ typedef struct dmi_session {
     uint32_t rooms_awaited;
     bool turning;   /* inside dmi_turn */
     bool holding;   /* entries were pushed to a ring and not published */
+    uint32_t gets_since_push;
     bool armed_for_work; /* workers will ring before they run out */
     uint32_t listener_target; /* what the listening thread waits for */
     bool stacked;   /* a task was placed behind another that may take long */

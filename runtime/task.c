@@ -23,8 +23,6 @@
 #include "runtime/room.h"
 #include "runtime/value.h"
 
-enum { GENERATION_BITS = 24, GENERATION_LAST = (1 << GENERATION_BITS) - 1 };
-
 /* ---- the table ---- */
 
 bool dmi_task_new(dmi_session *session, uint32_t *index)
@@ -107,14 +105,7 @@ static void free_task(dmi_session *session, uint32_t index)
 {
     free_value(session, index);
     dmi_lineage_drop(session, index);
-    dmi_task *task = dmi_task_at(session, index);
-    task->state = DMI_TASK_FREE;
-    session->counts.refs--;
-    if (task->generation == GENERATION_LAST)
-        return; /* never used again, so that an ancient ref cannot fit a new value */
-    task->generation++;
-    task->next = session->task_free;
-    session->task_free = index + 1;
+    dmi_task_free_entry(session, index);
 }
 
 static inline void free_if_dead(dmi_session *session, uint32_t index)

@@ -142,6 +142,21 @@ void dmi_task_enter(dmi_session *session, uint32_t index);
 /* A placed task that will not run there: its slot is given back and it enters again. */
 void dmi_task_return(dmi_session *session, uint32_t index);
 
+enum { DMI_GENERATION_LAST = (1 << 24) - 1 };
+
+/* The table's entry is free again; of the value nothing is left by now. */
+static inline void dmi_task_free_entry(dmi_session *session, uint32_t index)
+{
+    dmi_task *task = dmi_task_at(session, index);
+    task->state = DMI_TASK_FREE;
+    session->counts.refs--;
+    if (task->generation == DMI_GENERATION_LAST)
+        return; /* never used again, so that an ancient ref cannot fit a new value */
+    task->generation++;
+    task->next = session->task_free;
+    session->task_free = index + 1;
+}
+
 /* Submitted by an attempt that died, and wanted by nobody else: it must not begin. */
 static inline bool dmi_is_orphan(const dmi_task *task)
 {

@@ -1,0 +1,100 @@
+/*
+ * quick.h - the way of most tasks through the driver: a small result, read and released once.
+ *
+ * Each function does in one go what the general way does (runtime/driver.c, task.c, lane.c) by looking at
+ * the same three lines (task, record, slot) in ten functions, one after the other, which costs three times
+ * the instructions. If anything is not as it mostly is, it has done nothing and says false: then the
+ * general way does it. A new kind of value or state needs no line here. Under the role.
+ */
+#ifndef DMI_QUICK_H
+#define DMI_QUICK_H
+
+#include "runtime/lane.h"
+#include "runtime/task.h"
+#include "runtime/value.h"
+
+/* The slot in which a task has published a small value, and its word; NULL if it is not so. */
+static inline const dmi_slot *dmi_quick_slot(dmi_session *session, uint32_t index, uint64_t *word)
+{
+    const dmi_record *record = dmi_record_at(session, index);
+    uint64_t where = dmi_word_peek(&record->where);
+    if (dmi_where_place(where) != DMI_SLOT)
+        return NULL;
+    const dmi_slot *slot =
+        dmi_lane_slot(session, dmi_where_segment(where), dmi_where_position(where));
+    *word = dmi_word_load(&slot->word);
+    if (dmi_slot_serial(*word) != record->serial || dmi_slot_kind_of(*word) != DMI_SLOT_INLINE ||
+        (*word & 0xff) > DMI_SLOT_PAYLOAD)
+        return NULL;
+    return slot;
+}
+
+/* dm_get of a small value that is there. */
+static inline bool dmi_quick_get(dmi_session *session, uint32_t index, dm_into into, void *out,
+                                 dm_status *status)
+{
+    uint64_t word;
+    const dmi_slot *slot = dmi_quick_slot(session, index, &word);
+    if (slot == NULL || into == DM_INTO_REF || into == DM_INTO_CONST_STRING)
+        return false;
+    *status = DM_OK;
+    if (into == DM_INTO_NOTHING)
+        return true;
+    dmi_item item;
+    dmi_subject subject = {NULL, 0};
+    const uint8_t *at = slot->payload;
+    if (!dmi_wire_next(&at, at + (word & 0xff), &item))
+        return false;
+    *status = dmi_item_into(&item, into, out, &subject);
+    if (into == DM_INTO_VIEW && *status == DM_OK) {
+        ((dm_view *)out)->pin = dmi_task_ref(session, index).id;
+        dmi_task_at(session, index)->views++;
+        dmi_task_at(session, index)->pins++;
+    }
+    return true;
+}
+
+/* Is this the last that anybody has of it, and is there nothing to it but its value? */
+static inline bool dmi_quick_is_plain(const dmi_session *session, const dmi_task *task)
+{
+    return task->holds == 1 && (task->pins | task->edges | task->contains | task->flags) == 0 &&
+           task->bytes == 0 && session->blocked_lanes == 0;
+}
+
+/* Account for a published task, if nothing that its worker said before is unheard. */
+static inline bool dmi_quick_account(dmi_session *session, const dmi_task *task)
+{
+    dmi_lane *lane = &session->lanes[task->lane];
+    if (lane->reaping || dmi_word_load(&lane->up->up_tail) != lane->taken)
+        return false;
+    lane->sent[task->position % DMI_RING] = 0;
+    session->seats[lane->segment].live++;
+    session->counts.tasks_done++;
+    return true;
+}
+
+/* dm_release of the last hold on a task with a small value. */
+static inline bool dmi_quick_release(dmi_session *session, uint32_t index)
+{
+    uint64_t word;
+    dmi_task *task = dmi_task_at(session, index);
+    const dmi_record *record = dmi_record_at(session, index);
+    if (!dmi_quick_is_plain(session, task) || (record->flags & DMI_BLOB) ||
+        dmi_quick_slot(session, index, &word) == NULL)
+        return false;
+    uint64_t where = dmi_word_peek(&record->where);
+    dmi_seat *seat = &session->seats[dmi_where_segment(where)];
+    dmi_lane *lane = &session->lanes[seat->lane];
+    if (seat->orphaned || lane->free_slot_count == lane->free_slot_room ||
+        task->generation == DMI_GENERATION_LAST)
+        return false;
+    if (task->state != DMI_TASK_DONE &&
+        (task->state != DMI_TASK_SENT || !dmi_quick_account(session, task)))
+        return false;
+    lane->free_slots[lane->free_slot_count++] = (uint32_t)dmi_where_position(where);
+    seat->live--;
+    dmi_task_free_entry(session, index);
+    return true;
+}
+
+#endif
