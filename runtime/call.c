@@ -276,6 +276,7 @@ bool dmi_call_run(dmi_worker *worker, uint32_t index)
     call.outer = worker->call;
     call.record = record;
     call.function = dmi_registry_at(record->function);
+    dmi_ahead_reach(&worker->slots_ahead, (dmi_where_position(where) + 1) * sizeof *call.slot);
     call.slot = &worker->slots[dmi_where_position(where)];
     call.serial = record->serial;
     call.index = index;

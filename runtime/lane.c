@@ -31,6 +31,7 @@ static bool take_slot(dmi_lane *lane, uint32_t *slot)
     if (lane->slot_high == DMI_MAX_SLOTS)
         return false;
     lane->slot_high++;
+    dmi_ahead_reach(&lane->slots_ahead, lane->slot_high * sizeof *lane->slots);
     return true;
 }
 

@@ -77,6 +77,8 @@ static void find_places(dmi_worker *worker)
     worker->records = (const dmi_record *)(d + worker->head->records_at);
     worker->up = (dmi_up *)worker->own.rw;
     worker->slots = (dmi_slot *)(worker->own.rw + sizeof(dmi_up));
+    worker->slots_ahead =
+        (dmi_ahead){(char *)worker->slots, 0, DMI_MAX_SLOTS * sizeof *worker->slots, false};
     pthread_mutex_init(&worker->free_lock, NULL);
     pthread_mutex_init(&worker->post_lock, NULL);
 }

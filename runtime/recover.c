@@ -36,6 +36,7 @@ static void reset_lane(dmi_session *session, dmi_lane *lane, uint32_t segment)
     lane->segment = segment;
     lane->up = (const dmi_up *)memory->ro;
     lane->slots = (const dmi_slot *)(memory->ro + sizeof(dmi_up));
+    lane->slots_ahead = (dmi_ahead){(char *)(uintptr_t)lane->slots, 0, DMI_MAX_SLOTS * sizeof *lane->slots, true};
     lane->free_slot_count = lane->slot_high = 0;
     lane->unfreed_count = 0;
     lane->taken = lane->pushed = lane->published = lane->reaped = 0;

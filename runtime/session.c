@@ -55,6 +55,8 @@ static dm_status make_d(dmi_session *session)
                                 .up_heap_at = pages(sizeof(dmi_up) + DMI_MAX_SLOTS * sizeof(dmi_slot))};
     session->segment_generations = (dmi_word *)(seat->memory.rw + generations_at);
     session->records = (dmi_record *)(seat->memory.rw + records_at);
+    session->records_ahead =
+        (dmi_ahead){seat->memory.rw + records_at, 0, DMI_MAX_RECORDS * sizeof(dmi_record), false};
     dmi_word_publish(&session->heap_granted, 0);
     return dmi_heap_create(&session->heap, &seat->memory, heap_at, seat->memory.bytes,
                            &session->heap_committed, &session->heap_granted);
@@ -133,6 +135,8 @@ dm_status dmi_session_create(dmi_session **out, const dmi_settings *settings)
     session->lanes = calloc(session->lane_limit, sizeof *session->lanes);
     if (!session->seats || !session->tasks || !session->lanes)
         return dmi_error(DM_ERR_NOMEM, "no address space for a session's tables: raise ulimit -v");
+    dmi_ahead_in_large((char *)session->tasks, DMI_MAX_RECORDS * sizeof *session->tasks);
+    session->tasks_ahead = (dmi_ahead){(char *)session->tasks, 0, 1 << 20, false};
     DM_TRY(make_bells(session));
     DM_TRY(make_d(session));
     make_lanes(session);

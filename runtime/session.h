@@ -15,6 +15,7 @@
 #include "dm/dm.h"
 #include "objectstore/heap.h"
 #include "objectstore/segment.h"
+#include "runtime/ahead.h"
 #include "runtime/layout.h"
 #include "runtime/options.h"
 #include "runtime/role.h"
@@ -69,6 +70,7 @@ typedef struct dmi_lane {
     dmi_down *down;
     const dmi_up *up;
     const dmi_slot *slots;
+    dmi_ahead slots_ahead;
 
     /* What each ring position holds: index + 1 of a task, or 0: it was taken back, or is accounted for. */
     uint32_t sent[DMI_RING];
@@ -134,6 +136,7 @@ typedef struct dmi_session {
     uint32_t lane_limit;
 
     dmi_task *tasks; /* parallel to records */
+    dmi_ahead tasks_ahead, records_ahead;
     uint32_t task_high, task_free; /* free list: index + 1 */
     uint64_t next_serial;
     struct dmi_edge *edges;

@@ -27,11 +27,15 @@
 
 bool dmi_task_new(dmi_session *session, uint32_t *index)
 {
+    enum { SMALL_TASKS = (1 << 20) / sizeof(dmi_task) }; /* beyond, pages are large */
     if (session->task_free != 0) {
         *index = session->task_free - 1;
         session->task_free = dmi_task_at(session, *index)->next;
     } else if (session->task_high < DMI_MAX_RECORDS) {
         *index = session->task_high++;
+        dmi_ahead_reach(&session->records_ahead, (*index + 1ul) * sizeof(dmi_record));
+        if (*index < SMALL_TASKS)
+            dmi_ahead_reach(&session->tasks_ahead, (*index + 1ul) * sizeof(dmi_task));
     } else {
         dmi_error(DM_ERR_NOMEM, "all %zu values of a session are in use: release some refs",
                   DMI_MAX_RECORDS);

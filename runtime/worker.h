@@ -67,6 +67,7 @@ typedef struct dmi_mapping {
 typedef struct dmi_worker {
     dmi_up *up;
     dmi_slot *slots;
+    dmi_ahead slots_ahead;
     const dmi_down *down;
     const dmi_head *head;
     const dmi_record *records;
