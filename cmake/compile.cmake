@@ -30,6 +30,17 @@ endif()
 # Thread-local words (who am I, do I hold the role) are read several times a task.
 target_compile_options(dmrt_compile INTERFACE -ftls-model=initial-exec)
 
+# Kernels: numerics that exist once for each instruction set, in files that say so at their end. Always
+# -O3, because their loops must be unrolled to stay in registers.
+if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64)$")
+    set(DMRT_KERNEL_avx2 -march=x86-64-v3)
+    set(DMRT_KERNEL_avx512 -march=x86-64-v4)
+endif()
+foreach(isa plain avx2 avx512)
+    file(GLOB kernels CONFIGURE_DEPENDS models/*_${isa}.c)
+    set_source_files_properties(${kernels} PROPERTIES COMPILE_OPTIONS "-O3;${DMRT_KERNEL_${isa}}")
+endforeach()
+
 if(DMRT_SANITIZE)
     target_compile_options(dmrt_compile INTERFACE
         -fsanitize=${DMRT_SANITIZE} -fno-sanitize-recover=all)

@@ -33,30 +33,60 @@ static dm_status check_settings(const dm_csd_settings *s)
     return DM_OK;
 }
 
+double *dmi_csd_allocate(size_t n_arrays, const dmi_csd_array *arrays)
+{
+    const size_t line = 64 / sizeof(double);
+    size_t total = 0;
+    for (size_t k = 0; k < n_arrays; k++)
+        total += (arrays[k].n + line - 1) / line * line;
+    double *memory = aligned_alloc(64, total * sizeof *memory), *next = memory;
+    if (!memory)
+        return NULL;
+    memset(memory, 0, total * sizeof *memory);
+    for (size_t k = 0; k < n_arrays; k++) {
+        *arrays[k].array = next;
+        next += (arrays[k].n + line - 1) / line * line;
+    }
+    return memory;
+}
+
+static bool allocate_arrays(dm_csd *m)
+{
+    const size_t square = m->stride * m->stride;
+    const dmi_csd_array arrays[] = {
+        {&m->x, m->n_dwi * m->stride},
+        {&m->b, DMI_CSD_DIRECTIONS * m->stride},
+        {&m->b_columns, m->n * DMI_CSD_SPHERE_PAD},
+        {&m->p, square},
+        {&m->p_all, square},
+        {&m->l_columns, square},
+        {&m->l_rows, square},
+        {&m->inverse, m->stride},
+    };
+    m->memory = dmi_csd_allocate(sizeof arrays / sizeof *arrays, arrays);
+    m->factor = (dmi_csd_factor){m->l_columns, m->l_rows, m->inverse};
+    m->dwi = calloc(m->n_dwi, sizeof *m->dwi);
+    return m->memory && m->dwi;
+}
+
 static dm_csd *allocate(const dm_csd_settings *settings, const dm_gradients *gradients)
 {
     dm_csd *model = calloc(1, sizeof *model);
     if (!model)
         return NULL;
-    const size_t n = dm_sh_count(settings->lmax), n_dwi = gradients->n_dwi;
-    const size_t x = dmi_csd_padded(n_dwi * n), p = dmi_csd_padded(n * n);
-    const size_t b = dmi_csd_padded(DMI_CSD_DIRECTIONS * n);
+    const size_t n = dm_sh_count(settings->lmax);
     model->settings = *settings;
+    model->kernel = dmi_csd_kernel_for(dmi_isa_best());
     model->n_volumes = gradients->n_volumes;
-    model->n_dwi = n_dwi;
+    model->n_dwi = gradients->n_dwi;
     model->n = n;
+    model->stride = (n / DMI_CSD_WIDEST + 1) * DMI_CSD_WIDEST;
     model->n_low = n < dm_sh_count(4) ? n : dm_sh_count(4);
-    model->dwi = calloc(n_dwi, sizeof *model->dwi);
-    model->memory = aligned_alloc(64, (x + 2 * p + b) * sizeof(double));
-    if (!model->dwi || !model->memory) {
+    if (!allocate_arrays(model)) {
         dm_csd_destroy(model);
         return NULL;
     }
-    memcpy(model->dwi, gradients->dwi, n_dwi * sizeof *model->dwi);
-    model->x = model->memory;
-    model->p = model->x + x;
-    model->p_factor = model->p + p;
-    model->b = model->p_factor + p;
+    memcpy(model->dwi, gradients->dwi, model->n_dwi * sizeof *model->dwi);
     return model;
 }
 
@@ -91,9 +121,9 @@ static dm_status rotational_harmonics(const dm_csd *model, const dm_gradients *g
         status = dmi_error(DM_ERR_NOMEM, "CSD: no memory for a response of %zu volumes", n_dwi);
         goto done;
     }
-    memcpy(a, model->x, n_dwi * n * sizeof *a);
     for (size_t i = 0; i < n_dwi; i++) {
         const size_t volume = model->dwi[i];
+        memcpy(a + i * n, model->x + i * model->stride, n * sizeof *a);
         y[i] = fibre_signal(response, gradients->b[volume], gradients->g[volume]);
     }
     if (!dmi_least_squares(n_dwi, n, a, y, -1, r_sh)) {
@@ -116,9 +146,9 @@ static dm_status set_x(dm_csd *model, const dm_gradients *gradients, const dm_re
 {
     const dm_csd_settings *settings = &model->settings;
     for (size_t i = 0; i < model->n_dwi; i++) {
-        dm_status status =
-            dm_sh_matrix(settings->basis, settings->lmax, 1,
-                         (const dm_vector *)&gradients->g[model->dwi[i]], model->x + i * model->n);
+        dm_status status = dm_sh_matrix(settings->basis, settings->lmax, 1,
+                                        (const dm_vector *)&gradients->g[model->dwi[i]],
+                                        model->x + i * model->stride);
         if (status != DM_OK)
             return status;
     }
@@ -128,7 +158,7 @@ static dm_status set_x(dm_csd *model, const dm_gradients *gradients, const dm_re
     for (size_t i = 0; i < model->n_dwi; i++)
         for (int l = 0; l <= settings->lmax; l += 2)
             for (int m = -l; m <= l; m++)
-                model->x[i * model->n + dm_sh_index(l, m)] *= r_rh[l / 2];
+                model->x[i * model->stride + dm_sh_index(l, m)] *= r_rh[l / 2];
     return DM_OK;
 }
 
@@ -136,37 +166,79 @@ static dm_status set_x(dm_csd *model, const dm_gradients *gradients, const dm_re
 static dm_status set_b(dm_csd *model, double r_rh0)
 {
     const dm_csd_settings *settings = &model->settings;
-    dm_status status = dm_sh_matrix(settings->basis, settings->lmax, DMI_CSD_DIRECTIONS,
-                                    dm_hemisphere181(), model->b);
-    if (status != DM_OK)
-        return status;
     const double lambda = settings->lambda * (double)model->n * r_rh0 /
                           (sqrt(DM_HEMISPHERE_COUNT) * sqrt(DM_SPHERE_COUNT));
-    for (size_t k = 0; k < DMI_CSD_DIRECTIONS * model->n; k++)
-        model->b[k] *= lambda;
+    for (size_t r = 0; r < DMI_CSD_DIRECTIONS; r++) {
+        double *row = model->b + r * model->stride;
+        dm_status status =
+            dm_sh_matrix(settings->basis, settings->lmax, 1, dm_hemisphere181() + r, row);
+        if (status != DM_OK)
+            return status;
+        for (size_t j = 0; j < model->n; j++)
+            model->b_columns[j * DMI_CSD_SPHERE_PAD + r] = row[j] *= lambda;
+    }
     model->threshold = settings->tau * model->b[0];
     return DM_OK;
 }
 
-/* P and its factor. Where P is singular to working precision, 1e-5 on the diagonal, like DIPY. */
+/* to = from + the sum of h h^T over all `n_rows` rows. False: no memory. */
+static bool add_all_rows(const dm_csd *model, size_t n_rows, const double *rows, const double *from,
+                         double *to)
+{
+    const double **list = calloc(n_rows, sizeof *list);
+    for (size_t k = 0; list && k < n_rows; k++)
+        list[k] = rows + k * model->stride;
+    if (list)
+        model->kernel->add_rows(model->n, model->stride, n_rows, list, 0, NULL, from, to);
+    free(list);
+    return list != NULL;
+}
+
+/* L of P from u = L D, which is in l_columns. */
+static void divide_factor(dm_csd *model)
+{
+    for (size_t j = 0; j < model->n; j++)
+        for (size_t i = j; i < model->n; i++) {
+            const double l = model->l_columns[j * model->stride + i] * model->inverse[j];
+            model->l_columns[j * model->stride + i] = l;
+            model->l_rows[i * model->stride + j] = l;
+        }
+}
+
+/* The factor of P. Where P is singular to working precision, 1e-5 on the diagonal, like DIPY. */
+static dm_status factor_p(dm_csd *model, double *scratch)
+{
+    const size_t n = model->n, stride = model->stride;
+    const dmi_csd_kernel *kernel = model->kernel;
+    if (!kernel->factor(n, stride, model->p, model->l_columns, model->inverse, scratch)) {
+        for (size_t k = 0; k < n; k++)
+            model->p[k * stride + k] += 1e-5;
+        if (!kernel->factor(n, stride, model->p, model->l_columns, model->inverse, scratch))
+            return dmi_error(DM_ERR_NUMERIC,
+                             "CSD: %zu dwi do not determine %zu coefficients; lower lmax from %d, "
+                             "or give more directions",
+                             model->n_dwi, n, model->settings.lmax);
+    }
+    divide_factor(model);
+    return DM_OK;
+}
+
+/* P, its factor, and P + B^T B. */
 static dm_status set_p(dm_csd *model)
 {
-    const size_t n = model->n;
-    memset(model->p, 0, n * n * sizeof *model->p);
-    dmi_add_gram(n, model->n_dwi, 1, model->x, 0, model->p);
-    memcpy(model->p_factor, model->p, n * n * sizeof *model->p);
-    if (dmi_cholesky(n, model->p_factor))
-        return DM_OK;
-    for (size_t k = 0; k < n; k++)
-        model->p[k * n + k] += 1e-5;
-    memcpy(model->p_factor, model->p, n * n * sizeof *model->p);
-    if (dmi_cholesky(n, model->p_factor))
-        return DM_OK;
-    return dmi_error(
-        DM_ERR_NUMERIC,
-        "CSD: %zu dwi do not determine %zu coefficients; lower lmax from %d, or give more "
-        "directions",
-        model->n_dwi, n, model->settings.lmax);
+    double *scratch = NULL;
+    const dmi_csd_array array = {&scratch, model->stride * DMI_CSD_WIDEST};
+    double *memory = dmi_csd_allocate(1, &array);
+    dm_status status = DM_OK;
+    if (!memory || !add_all_rows(model, model->n_dwi, model->x, model->p, model->p))
+        status = dmi_error(DM_ERR_NOMEM, "CSD: no memory to set up %zu dwi", model->n_dwi);
+    if (status == DM_OK)
+        status = factor_p(model, scratch);
+    if (status == DM_OK &&
+        !add_all_rows(model, DMI_CSD_DIRECTIONS, model->b, model->p, model->p_all))
+        status = dmi_error(DM_ERR_NOMEM, "CSD: no memory to set up the constraint");
+    free(memory);
+    return status;
 }
 
 static void warn(dm_csd *model)

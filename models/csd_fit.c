@@ -1,12 +1,13 @@
 /*
  * csd_fit.c - CSD of one voxel after the other.
  *
- * Allocates nothing per voxel. Voxels never share a call of OpenBLAS: a batch rounds differently
- * from a single one, and the result would show how voxels were cut into chunks.
+ * What is computed, and in which order; csd_kernel.h does it. Allocates nothing per voxel. Only the
+ * first two steps are done for several voxels at once, beside each other in the lanes of a register,
+ * where they know nothing of each other: it never shows how voxels were cut into chunks.
  */
 #include "models/csd.h"
-#include "models/linalg.h"
 
+#include <assert.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,26 +18,26 @@ dm_status dm_csd_workspace_create(const dm_csd *model, dm_csd_workspace **worksp
 {
     if (!model || !workspace)
         return dmi_error(DM_ERR_INVALID, "CSD workspace: a NULL argument; give a model");
-    const size_t n = model->n, n_dwi = model->n_dwi;
-    const size_t sizes[] = {n_dwi, n, n, R, n * n, n * n, R * n};
-    enum { ARRAYS = sizeof sizes / sizeof *sizes };
-    size_t total = 0;
-    for (int k = 0; k < ARRAYS; k++)
-        total += dmi_csd_padded(sizes[k]);
     dm_csd_workspace *w = calloc(1, sizeof *w);
-    double *next = aligned_alloc(64, total * sizeof *next);
-    if (!w || !next) {
+    if (!w)
+        return dmi_error(DM_ERR_NOMEM, "CSD workspace: no memory");
+    const size_t stride = model->stride, square = stride * stride;
+    const dmi_csd_array arrays[] = {
+        {&w->signals, model->n_dwi * DMI_CSD_WIDEST},
+        {&w->z, stride * DMI_CSD_WIDEST},
+        {&w->f_first, stride * DMI_CSD_WIDEST},
+        {&w->f, stride},
+        {&w->q, square},
+        {&w->u, square},
+        {&w->inverse, stride},
+        {&w->scratch, stride * DMI_CSD_WIDEST},
+    };
+    w->n_dwi = model->n_dwi;
+    w->n = model->n;
+    w->memory = dmi_csd_allocate(sizeof arrays / sizeof *arrays, arrays);
+    if (!w->memory) {
         free(w);
-        free(next);
-        return dmi_error(DM_ERR_NOMEM, "CSD workspace: no memory for %zu numbers", total);
-    }
-    w->n_dwi = n_dwi;
-    w->n = n;
-    w->memory = next;
-    double **arrays[ARRAYS] = {&w->s, &w->z, &w->f, &w->density, &w->q, &w->factor, &w->rows};
-    for (int k = 0; k < ARRAYS; k++) {
-        *arrays[k] = next;
-        next += dmi_csd_padded(sizes[k]);
+        return dmi_error(DM_ERR_NOMEM, "CSD workspace: no memory for %zu coefficients", model->n);
     }
     *workspace = w;
     return DM_OK;
@@ -50,98 +51,164 @@ void dm_csd_workspace_destroy(dm_csd_workspace *workspace)
     free(workspace);
 }
 
-/* s = the dwi of a voxel; false if one is not finite. */
-static bool take_signals(const dm_csd *model, const double *signals, double *s)
+/* ---- sets of directions ---------------------------------------------------------------------- */
+
+static bool set_equal(const dmi_csd_set *a, const dmi_csd_set *b)
 {
-    bool finite = true;
-    for (size_t i = 0; i < model->n_dwi; i++) {
-        s[i] = signals[model->dwi[i]];
-        finite &= isfinite(s[i]) != 0;
-    }
-    return finite;
+    return memcmp(a, b, sizeof *a) == 0;
 }
 
-/* The set of directions where the density of the first `columns` coefficients is below the
- * threshold. Returns how many there are. */
-static size_t find_below(const dm_csd *model, dm_csd_workspace *w, size_t columns, double threshold,
-                         unsigned char *set)
+static size_t set_count(const dmi_csd_set *set)
 {
     size_t count = 0;
-    dmi_matrix_times(R, columns, model->b, model->n, w->f, w->density);
-    for (size_t r = 0; r < R; r++) {
-        set[r] = w->density[r] < threshold;
-        count += set[r];
-    }
+    for (int k = 0; k < DMI_CSD_SET_WORDS; k++)
+        count += (size_t)__builtin_popcountll(set->words[k]);
     return count;
 }
 
-/* Q += or -= h_r h_r^T for the rows in `set` and not in `other`. */
-static void add_rows(const dm_csd *model, dm_csd_workspace *w, const unsigned char *set,
-                     const unsigned char *other, double sign)
+static dmi_csd_set set_of_all(void)
 {
-    const size_t n = model->n;
+    dmi_csd_set set;
+    memset(&set, 0xff, sizeof set);
+    set.words[R / 64] >>= 64 - R % 64;
+    static_assert(R / 64 == DMI_CSD_SET_WORDS - 1 && R % 64 != 0, "the last word is in part full");
+    return set;
+}
+
+/* The rows of B for the directions in `set` and not in `other`, in their order. */
+static size_t list_rows(const dm_csd *model, const dmi_csd_set *set, const dmi_csd_set *other,
+                        const double **rows)
+{
     size_t count = 0;
-    for (size_t r = 0; r < R; r++)
-        if (set[r] && !other[r])
-            memcpy(w->rows + count++ * n, model->b + r * n, n * sizeof *w->rows);
-    if (count > 0)
-        dmi_add_gram(n, count, sign, w->rows, 1, w->q);
+    for (size_t k = 0; k < DMI_CSD_SET_WORDS; k++)
+        for (uint64_t bits = set->words[k] & ~other->words[k]; bits; bits &= bits - 1)
+            rows[count++] = model->b + (64 * k + (size_t)__builtin_ctzll(bits)) * model->stride;
+    return count;
+}
+
+/* The directions where the density of the first n_columns coefficients is below the threshold. */
+static dmi_csd_set find_below(const dm_csd *model, const dm_csd_workspace *w, size_t n_columns,
+                              double threshold)
+{
+    dmi_csd_set set;
+    const dmi_csd_set all = set_of_all();
+    model->kernel->below(n_columns, model->b_columns, w->f, threshold, &set);
+    for (int k = 0; k < DMI_CSD_SET_WORDS; k++)
+        set.words[k] &= all.words[k];
+    return set;
+}
+
+/* ---- one voxel ------------------------------------------------------------------------------- */
+
+/* Q = P + the sum of h h^T over the directions in `set`, from whichever side is shorter; and the
+ * right-hand side z of voxel `lane` in its row n. */
+static void build_q(const dm_csd *model, dm_csd_workspace *w, const dmi_csd_set *set, size_t lane)
+{
+    const size_t n = model->n, stride = model->stride, lanes = model->kernel->lanes;
+    const dmi_csd_set all = set_of_all(), none = {{0}};
+    if (set_count(set) <= R / 2)
+        model->kernel->add_rows(n, stride, list_rows(model, set, &none, w->plus), w->plus, 0, NULL,
+                                model->p, w->q);
+    else
+        model->kernel->add_rows(n, stride, 0, NULL, list_rows(model, &all, set, w->minus), w->minus,
+                                model->p_all, w->q);
+    for (size_t j = 0; j < n; j++)
+        w->q[j * stride + n] = w->z[j * lanes + lane];
+}
+
+/* Q changed by the rows that came and went, a third of the set. */
+static void change_q(const dm_csd *model, dm_csd_workspace *w, const dmi_csd_set *from,
+                     const dmi_csd_set *to)
+{
+    const size_t n_plus = list_rows(model, to, from, w->plus);
+    const size_t n_minus = list_rows(model, from, to, w->minus);
+    model->kernel->add_rows(model->n, model->stride, n_plus, w->plus, n_minus, w->minus, w->q,
+                            w->q);
 }
 
 /* f = Q^-1 z. */
-static bool solve(dm_csd_workspace *w)
+static bool solve(const dm_csd *model, dm_csd_workspace *w)
 {
-    memcpy(w->factor, w->q, w->n * w->n * sizeof *w->q);
-    if (!dmi_cholesky(w->n, w->factor))
+    const dmi_csd_kernel *kernel = model->kernel;
+    if (!kernel->factor(model->n, model->stride, w->q, w->u, w->inverse, w->scratch))
         return false;
-    memcpy(w->f, w->z, w->n * sizeof *w->f);
-    dmi_cholesky_solve(w->n, w->factor, w->f);
+    kernel->solve(model->n, model->stride, w->u, w->inverse, w->f);
     return true;
 }
 
 /*
  * From the first f on: constrain the directions below the threshold, solve, look again, until the
- * set rests. Q is changed by the rows that came and went, a third of the set, and not built afresh.
- * Returns the number of solves, or FAILED.
+ * set rests. Returns the number of solves, or FAILED.
  */
-static int32_t iterate(const dm_csd *model, dm_csd_workspace *w, double threshold)
+static int32_t iterate(const dm_csd *model, dm_csd_workspace *w, dmi_csd_set set, double threshold,
+                       size_t lane)
 {
-    static const unsigned char none[R];
-    unsigned char *set = w->constrained, *next = w->next;
-    memcpy(w->q, model->p, w->n * w->n * sizeof *w->q);
-    add_rows(model, w, set, none, 1);
+    build_q(model, w, &set, lane);
     for (int32_t solves = 1;; solves++) {
-        if (!solve(w))
+        if (!solve(model, w))
             return FAILED;
-        find_below(model, w, model->n, threshold, next);
-        if (memcmp(next, set, R) == 0 || solves == model->settings.max_iterations)
+        const dmi_csd_set next = find_below(model, w, model->n, threshold);
+        if (set_equal(&next, &set) || solves == model->settings.max_iterations)
             return solves;
-        add_rows(model, w, next, set, 1);
-        add_rows(model, w, set, next, -1);
-        unsigned char *former = set;
+        change_q(model, w, &set, &next);
         set = next;
-        next = former;
     }
 }
 
-/* w->f = the coefficients of one voxel. Returns the number of constrained solves, or FAILED. */
-static int32_t fit_voxel(const dm_csd *model, dm_csd_workspace *w)
+/* w->f = the coefficients of voxel `lane` of those started. Returns the number of constrained
+ * solves, or FAILED. */
+static int32_t fit_voxel(const dm_csd *model, dm_csd_workspace *w, size_t lane)
 {
-    dmi_transpose_times(model->n_dwi, model->n, model->x, w->s, w->z);
-    memcpy(w->f, w->z, model->n * sizeof *w->f);
-    dmi_cholesky_solve(model->n, model->p_factor, w->f);
+    for (size_t j = 0; j < model->n; j++)
+        w->f[j] = w->f_first[j * model->kernel->lanes + lane];
     /* Of this first f and never again. Low orders alone choose the first set, else all. */
     const double threshold = model->threshold * w->f[0];
-    if (find_below(model, w, model->n_low, threshold, w->constrained) == 0 &&
-        find_below(model, w, model->n, threshold, w->constrained) == 0)
-        return 0;
-    return iterate(model, w, threshold);
+    dmi_csd_set set = find_below(model, w, model->n_low, threshold);
+    if (set_count(&set) == 0)
+        set = find_below(model, w, model->n, threshold);
+    return set_count(&set) == 0 ? 0 : iterate(model, w, set, threshold, lane);
+}
+
+/* ---- voxels ---------------------------------------------------------------------------------- */
+
+/* The dwi of a voxel into its lane; zeros and false if one is not finite. */
+static bool take_signals(const dm_csd *model, const double *signals, double *lane)
+{
+    const size_t lanes = model->kernel->lanes;
+    bool finite = true;
+    for (size_t i = 0; i < model->n_dwi; i++) {
+        lane[i * lanes] = signals[model->dwi[i]];
+        finite &= isfinite(lane[i * lanes]) != 0;
+    }
+    for (size_t i = 0; !finite && i < model->n_dwi; i++)
+        lane[i * lanes] = 0;
+    return finite;
 }
 
 static void fill_nan(size_t n, double *numbers)
 {
     for (size_t k = 0; k < n; k++)
         numbers[k] = NAN;
+}
+
+/* As many voxels as there are lanes, or fewer: the other lanes compute what nobody reads. */
+static void fit_lanes(const dm_csd *model, dm_csd_workspace *w, size_t count, const double *signals,
+                      double *coefficients, int32_t *iterations)
+{
+    const size_t n = model->n;
+    bool finite[DMI_CSD_WIDEST];
+    for (size_t i = 0; i < count; i++)
+        finite[i] = take_signals(model, signals + i * model->n_volumes, w->signals + i);
+    model->kernel->start(model->n_dwi, n, model->stride, model->x, &model->factor, w->signals, w->z,
+                         w->f_first);
+    for (size_t i = 0; i < count; i++) {
+        const int32_t solves = finite[i] ? fit_voxel(model, w, i) : 0;
+        if (!finite[i] || solves == FAILED)
+            fill_nan(n, w->f);
+        memcpy(coefficients + i * n, w->f, n * sizeof *w->f);
+        if (iterations)
+            iterations[i] = solves;
+    }
 }
 
 dm_status dm_csd_fit(const dm_csd *model, dm_csd_workspace *workspace, size_t n,
@@ -156,17 +223,9 @@ dm_status dm_csd_fit(const dm_csd *model, dm_csd_workspace *workspace, size_t n,
             "CSD: a workspace for %zu dwi and %zu coefficients, the model has %zu and %zu; "
             "make one for this model",
             w->n_dwi, w->n, model->n_dwi, model->n);
-    for (size_t i = 0; i < n; i++) {
-        int32_t solves = 0;
-        if (take_signals(model, signals + i * model->n_volumes, w->s))
-            solves = fit_voxel(model, w);
-        else
-            fill_nan(model->n, w->f);
-        if (solves == FAILED)
-            fill_nan(model->n, w->f);
-        memcpy(coefficients + i * model->n, w->f, model->n * sizeof *w->f);
-        if (iterations)
-            iterations[i] = solves;
-    }
+    const size_t lanes = model->kernel->lanes;
+    for (size_t i = 0; i < n; i += lanes)
+        fit_lanes(model, w, n - i < lanes ? n - i : lanes, signals + i * model->n_volumes,
+                  coefficients + i * model->n, iterations ? iterations + i : NULL);
     return DM_OK;
 }

@@ -128,7 +128,8 @@ static void check_engine(dm_engine engine, int workers)
     assert_ok(dm_init(&(dm_options){.engine = engine, .workers = workers}));
     check_cut(&b, 0, 1, n);
     check_cut(&b, 0, 7, (n + 6) / 7);
-    check_cut(&b, 0, 64, (n + 63) / 64);
+    check_cut(&b, 0, 112, (n + 111) / 112);
+    check_cut(&b, 0, 4096, 1);
     check_cut(&b, 0, n, 1);
     check_cut(&b, 13, 0, 13);
     check_cut(&b, 10 * n, 0, n);

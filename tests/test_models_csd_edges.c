@@ -298,7 +298,7 @@ static void no_voxels_are_fine(void **state)
 
 #define EDGE(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
 
-int main(void)
+static int all(void)
 {
     const struct CMUnitTest tests[] = {
         EDGE(zeros_give_zeros),
@@ -318,4 +318,9 @@ int main(void)
         EDGE(no_voxels_are_fine),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
+}
+
+int main(void)
+{
+    return golden_on_every_isa(all);
 }

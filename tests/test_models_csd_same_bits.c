@@ -50,7 +50,7 @@ static void assert_same(const golden *g, const result *a, const result *b)
 static void chunks_do_not_show(void **state)
 {
     (void)state;
-    static const size_t chunks[] = {1, 7, 64, 501};
+    static const size_t chunks[] = {1, 7, 64, 112, 501, 4096};
     for (int s = 0; s < GOLDEN_SETS; s++) {
         golden g = golden_open(golden_names[s]);
         dm_csd *model;
@@ -128,7 +128,7 @@ static void a_shipped_model_does_not_show(void **state)
     }
 }
 
-int main(void)
+static int all(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(chunks_do_not_show),
@@ -136,4 +136,9 @@ int main(void)
         cmocka_unit_test(a_shipped_model_does_not_show),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
+}
+
+int main(void)
+{
+    return golden_on_every_isa(all);
 }

@@ -14,6 +14,7 @@
 #include <cmocka.h>
 
 #include "dm/models.h"
+#include "models/isa.h"
 #include "models/table.h"
 
 #include <math.h>
@@ -111,6 +112,22 @@ static inline void golden_model(const golden *g, dm_csd **model, dm_csd_workspac
 {
     assert_dm_ok(dm_csd_create(NULL, g->gradients, &g->response, model));
     assert_dm_ok(dm_csd_workspace_create(*model, workspace));
+}
+
+/* Runs a group of tests with each kind of kernel that this processor can run. Returns how many
+ * failed. */
+static inline int golden_on_every_isa(int (*group)(void))
+{
+    int failed = 0;
+    unsetenv("DM_ISA");
+    const dmi_isa best = dmi_isa_best();
+    for (dmi_isa isa = DMI_ISA_PLAIN; isa <= best; isa++) {
+        print_message("DM_ISA=%s\n", dmi_isa_name(isa));
+        setenv("DM_ISA", dmi_isa_name(isa), 1);
+        failed += group();
+    }
+    unsetenv("DM_ISA");
+    return failed;
 }
 
 /* Tests that write do it in a directory of their own: these two are a group's setup and teardown.

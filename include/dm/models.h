@@ -7,8 +7,10 @@
  *  - A model is read-only once created and may be used by any number of threads at once, each with
  *    a workspace of its own. Nothing is allocated per voxel.
  *  - A voxel's result depends on that voxel alone, to the last bit: how voxels are cut into chunks,
- *    and which thread or process fits them, never shows. (On one kind of CPU: OpenBLAS chooses its
- *    kernels by CPU, and they round differently, by some 1e-14 of a voxel's greatest coefficient.)
+ *    and which thread or process fits them, never shows. (On one kind of CPU: kernels are chosen by
+ *    what it has - plain, AVX2 or AVX-512; the environment variable DM_ISA, one of plain, avx2 and
+ *    avx512, lowers that - and they round differently, by some 1e-14 of a voxel's greatest
+ *    coefficient.)
  *  - Creating a model or fitting a response sets OpenBLAS to one thread, for the whole process.
  *
  * All arithmetic is in double. Directions are unit vectors in the axes of the bvec file: no affine
