@@ -44,7 +44,9 @@ static void legendre(int lmax, double c, double s, double p[ORDERS][ORDERS])
     }
 }
 
-static void evaluate(int lmax, double norm[ORDERS][ORDERS], const double *direction, double *row)
+/* `cosine` is the sign of the m at which cosines stand. */
+static void evaluate(int lmax, int cosine, double norm[ORDERS][ORDERS], const double *direction,
+                     double *row)
 {
     const double x = direction[0], y = direction[1], z = direction[2];
     const double r = hypot(hypot(x, y), z);
@@ -55,8 +57,8 @@ static void evaluate(int lmax, double norm[ORDERS][ORDERS], const double *direct
         row[dm_sh_index(l, 0)] = norm[l][0] * p[l][0];
         for (int m = 1; m <= l; m++) {
             const double both = M_SQRT2 * norm[l][m] * p[l][m];
-            row[dm_sh_index(l, -m)] = both * cos(m * phi);
-            row[dm_sh_index(l, m)] = both * sin(m * phi);
+            row[dm_sh_index(l, cosine * m)] = both * cos(m * phi);
+            row[dm_sh_index(l, -cosine * m)] = both * sin(m * phi);
         }
     }
 }
@@ -71,9 +73,10 @@ dm_status dm_sh_matrix(dm_sh_basis basis, int lmax, size_t n, const dm_vector *d
                        double *matrix)
 {
     const size_t count = dm_sh_count(lmax);
-    if (basis != DM_SH_DESCOTEAUX07_LEGACY)
+    if (basis != DM_SH_DESCOTEAUX07_LEGACY && basis != DM_SH_TOURNIER07)
         return dmi_error(DM_ERR_INVALID,
-                         "spherical harmonics: basis %d is unknown; use DM_SH_DESCOTEAUX07_LEGACY",
+                         "spherical harmonics: basis %d is unknown; use DM_SH_DESCOTEAUX07_LEGACY "
+                         "or DM_SH_TOURNIER07",
                          (int)basis);
     if (count == 0)
         return dmi_error(DM_ERR_INVALID,
@@ -91,6 +94,6 @@ dm_status dm_sh_matrix(dm_sh_basis basis, int lmax, size_t n, const dm_vector *d
         for (int m = 0; m <= l; m++)
             norm[l][m] = normalisation(l, m);
     for (size_t i = 0; i < n; i++)
-        evaluate(lmax, norm, directions[i], matrix + i * count);
+        evaluate(lmax, basis == DM_SH_TOURNIER07 ? 1 : -1, norm, directions[i], matrix + i * count);
     return DM_OK;
 }

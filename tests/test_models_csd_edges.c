@@ -253,7 +253,7 @@ static void settings_out_of_range_are_refused(void **state)
     check_settings(b, (dm_csd_settings){8, -1, 0.1, 50, 0}, "lambda is -1");
     check_settings(b, (dm_csd_settings){8, 1, NAN, 50, 0}, "tau nan");
     check_settings(b, (dm_csd_settings){8, 1, 0.1, 0, 0}, "max_iterations is 0");
-    check_settings(b, (dm_csd_settings){8, 1, 0.1, 50, (dm_sh_basis)1}, "basis 1");
+    check_settings(b, (dm_csd_settings){8, 1, 0.1, 50, (dm_sh_basis)2}, "basis 2");
 }
 
 static void inputs_that_cannot_be_are_refused(void **state)

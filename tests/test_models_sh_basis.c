@@ -130,7 +130,7 @@ static void nonsense_is_refused(void **state)
                     "vector 0");
     assert_dm_error(dm_sh_matrix(DM_SH_DESCOTEAUX07_LEGACY, 8, 1, &nan, row), DM_ERR_INVALID,
                     "nan");
-    assert_dm_error(dm_sh_matrix((dm_sh_basis)1, 8, 1, &z, row), DM_ERR_INVALID, "basis 1");
+    assert_dm_error(dm_sh_matrix((dm_sh_basis)2, 8, 1, &z, row), DM_ERR_INVALID, "basis 2");
 }
 
 static void check_sphere(const char *file, size_t n, const dm_vector *sphere)

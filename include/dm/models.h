@@ -88,7 +88,11 @@ typedef enum dm_sh_basis {
      *   m = 0: N P_l^0(cos theta)
      *   m < 0: sqrt2 N P_l^|m|(cos theta) cos(|m| phi)
      *   m > 0: sqrt2 N P_l^m(cos theta) sin(m phi) */
-    DM_SH_DESCOTEAUX07_LEGACY = 0
+    DM_SH_DESCOTEAUX07_LEGACY = 0,
+    /* Tournier et al. 2007 as MRtrix3 has it since version 0.3.13 (DIPY's tournier07, not legacy):
+     * the same functions with m and -m exchanged, cosines at m > 0 and sines at m < 0. MRtrix3
+     * means coefficients in scanner axes: see dm_sh_change. */
+    DM_SH_TOURNIER07 = 1
 } dm_sh_basis;
 
 enum { DM_SH_MAX_ORDER = 12 };
@@ -106,6 +110,16 @@ DM_API size_t dm_sh_index(int l, int m);
  */
 DM_API dm_status dm_sh_matrix(dm_sh_basis basis, int lmax, size_t n, const dm_vector *directions,
                               double *matrix) DM_NODISCARD;
+
+/*
+ * The same density in another basis and other axes: `matrix` becomes n x n (n = dm_sh_count(lmax)),
+ * and its product with coefficients in basis `from` is the coefficients in basis `to`; dm_odf
+ * multiplies so. `rotation` takes a vector's old components to its new ones, by rows; NULL: the axes
+ * stay. A reflection is one as well: densities are symmetric.
+ * DM_ERR_INVALID: no such basis or order; not orthogonal (to 1e-4). Allocates.
+ */
+DM_API dm_status dm_sh_change(dm_sh_basis from, dm_sh_basis to, int lmax,
+                              const double rotation[3][3], double *matrix) DM_NODISCARD;
 
 /*
  * The 362 unit vectors of a symmetric sphere, and the 181 of its half (one of each antipodal pair,
@@ -144,6 +158,15 @@ typedef struct dm_grid {
     float offset[3];
     float sform[3][4]; /* rows x, y, z */
 } dm_grid;
+
+/*
+ * From the axes of FSL's bvec files to those of the scanner (the world of the header: x to the
+ * right, y to the front, z up): the rotation that dm_sh_change wants to give MRtrix3 what it means.
+ * FSL's vectors are along the voxel axes, with x reversed if the affine's determinant is positive.
+ * The affine is the sform, without one the qform, without that the voxel sizes alone; of one that
+ * shears, the nearest rotation. DM_ERR_INVALID if it is singular or not finite.
+ */
+DM_API dm_status dm_grid_bvec_to_scanner(const dm_grid *grid, double rotation[3][3]) DM_NODISCARD;
 
 /*
  * A 3-D or 4-D image in memory, in the type it has in its file. A value is slope * stored + inter.
@@ -276,7 +299,8 @@ typedef struct dm_csd_settings {
     double lambda;      /* weight of the constraint, 0 or more; 1 */
     double tau;         /* threshold as a fraction of the mean density, 0 or more; 0.1 */
     int max_iterations; /* 1 or more; 50 */
-    dm_sh_basis basis;  /* of the coefficients; DM_SH_DESCOTEAUX07_LEGACY */
+    dm_sh_basis
+        basis; /* of the coefficients, in the axes of the vectors; DM_SH_DESCOTEAUX07_LEGACY */
 } dm_csd_settings;
 
 DM_API dm_csd_settings dm_csd_defaults(void);
