@@ -392,4 +392,26 @@ DM_API void dm_gfa_from_coefficients(size_t n, size_t n_coefficients, const doub
  */
 DM_API void dm_gfa_from_samples(size_t n, size_t n_samples, const double *samples, double *gfa);
 
+/* The most peaks of a voxel. */
+enum { DM_PEAKS = 5 };
+
+typedef struct dm_peak_settings {
+    double relative_threshold; /* of the greatest, above the least; 0 to 1; 0.5 */
+    double min_separation;     /* degrees between peaks, 0 to 90; 25 */
+} dm_peak_settings;
+
+DM_API dm_peak_settings dm_peak_defaults(void);
+
+/*
+ * The peaks of n densities sampled at the 362 directions of dm_sphere362 (n x 362), by the rule of
+ * DIPY's peak_directions: directions that are no less than any neighbour on the sphere and more than
+ * one of them; of these, those with v - m >= relative_threshold (greatest - m), where m is the least
+ * density or 0; of these, from the greatest down, each that is at least min_separation from those
+ * taken already (opposite directions are the same one). `directions` becomes n x DM_PEAKS x 3,
+ * `values` (may be NULL) n x DM_PEAKS; where there are fewer peaks, zeros. NaN has none.
+ * `settings` may be NULL. Any number of threads at once.
+ */
+DM_API void dm_peaks(size_t n, const double *odf, const dm_peak_settings *settings,
+                     dm_vector *directions, double *values);
+
 #endif
