@@ -134,6 +134,27 @@ static void selection_keeps_order(void **state)
     golden_close(&g);
 }
 
+static void shells_are_found_by_round_numbers(void **state)
+{
+    (void)state;
+    golden g = golden_open("hcpsim_s");
+    const double shells[2] = {0, 2000};
+    size_t volumes[288], n;
+    assert_dm_ok(dm_gradients_shells(g.gradients, 2, shells, volumes, &n));
+    assert_int_equal(n, 18 + 90);
+    for (size_t i = 0; i < n; i++) {
+        const double b = g.gradients->b[volumes[i]];
+        assert_true(b <= DM_B0_THRESHOLD || fabs(b - 2000) <= 100);
+        assert_true(i == 0 || volumes[i] > volumes[i - 1]);
+    }
+    const double absent[2] = {1000, 1500};
+    n = 7;
+    assert_dm_error(dm_gradients_shells(g.gradients, 2, absent, volumes, &n), DM_ERR_INVALID,
+                    "near 1500; there are, to the next 50: 0, 1000, 2000, 3000");
+    assert_int_equal(n, 7);
+    golden_close(&g);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -144,6 +165,7 @@ int main(void)
         cmocka_unit_test(both_arrangements_are_read),
         cmocka_unit_test(bad_files_are_refused),
         cmocka_unit_test(selection_keeps_order),
+        cmocka_unit_test(shells_are_found_by_round_numbers),
     };
     return cmocka_run_group_tests(tests, enter_own_directory, leave_own_directory);
 }

@@ -77,6 +77,15 @@ DM_API dm_status dm_gradients_read(const char *bval_path, const char *bvec_path,
 DM_API dm_status dm_gradients_select(const dm_gradients *gradients, size_t n, const size_t *volumes,
                                      dm_gradients **selected) DM_NODISCARD;
 
+/*
+ * The volumes of some shells, ascending: those whose b is within 50 s/mm2 or 5 % of one of n b-values,
+ * whichever is more; 0 stands for the b0. `volumes` (n_volumes numbers) gets them and
+ * `n_selected` how many there are, ready for dm_gradients_select. DM_ERR_INVALID, with what b-values
+ * there are, if one of the shells has no volume.
+ */
+DM_API dm_status dm_gradients_shells(const dm_gradients *gradients, size_t n, const double *shells,
+                                     size_t *volumes, size_t *n_selected) DM_NODISCARD;
+
 DM_API void dm_gradients_destroy(dm_gradients *gradients);
 
 /* ---- 2. Spherical harmonics ------------------------------------------------------------------ */
