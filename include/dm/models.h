@@ -308,8 +308,7 @@ typedef struct dm_csd_settings {
     double lambda;      /* weight of the constraint, 0 or more; 1 */
     double tau;         /* threshold as a fraction of the mean density, 0 or more; 0.1 */
     int max_iterations; /* 1 or more; 50 */
-    dm_sh_basis
-        basis; /* of the coefficients, in the axes of the vectors; DM_SH_DESCOTEAUX07_LEGACY */
+    dm_sh_basis basis;  /* of the coefficients, in the vectors' axes; DM_SH_DESCOTEAUX07_LEGACY */
 } dm_csd_settings;
 
 DM_API dm_csd_settings dm_csd_defaults(void);

@@ -5,6 +5,7 @@
  * dm_init starts workers by running this program again.
  */
 #include <errno.h>
+#include <float.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -55,6 +56,16 @@ bool command_fraction(const char *text, double *out)
     char *end;
     double value = strtod(text, &end);
     if (end == text || *end || !(value > 0 && value < 1))
+        return false;
+    *out = value;
+    return true;
+}
+
+bool command_amount(const char *text, double *out)
+{
+    char *end;
+    double value = strtod(text, &end);
+    if (end == text || *end || !(value >= 0 && value <= DBL_MAX))
         return false;
     *out = value;
     return true;

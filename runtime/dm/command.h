@@ -40,6 +40,9 @@ bool command_number(const char *text, long least, long most, long *out);
 /* A number above 0 and below 1. */
 bool command_fraction(const char *text, double *out);
 
+/* A number from 0 on; not infinite. */
+bool command_amount(const char *text, double *out);
+
 /* "processes", "threads", "serial". */
 bool command_engine(const char *text, dm_engine *out);
 const char *command_engine_name(dm_engine engine);

@@ -104,7 +104,13 @@ static dm_status read_set(demo_set *s, const char *data)
     snprintf(bvec, sizeof bvec, "%s/dwi.bvec", folder);
     snprintf(mask, sizeof mask, "%s/mask.nii.gz", folder);
     snprintf(volumes, sizeof volumes, "%s/csd_vols.txt", folder);
-    fit_files files = {dwi, bval, bvec, mask, volumes, "auto", s->fa_threshold};
+    fit_files files = {.dwi = dwi,
+                       .bval = bval,
+                       .bvec = bvec,
+                       .mask = mask,
+                       .volumes = volumes,
+                       .response = "auto",
+                       .fa_threshold = s->fa_threshold};
     s->folder = strdup(folder);
     if (!s->folder)
         return dmi_error(DM_ERR_NOMEM, "no memory for a path");

@@ -12,6 +12,7 @@
 #include "dm/fit.h"
 #include "runtime/dm/command.h"
 #include "runtime/dm/figures.h"
+#include "runtime/dm/fit_derived.h"
 #include "runtime/dm/fit_inputs.h"
 #include "runtime/dm/fit_outputs.h"
 
@@ -26,19 +27,35 @@ static const char help_text[] =
     "  --bvec FILE           unit vectors, three rows or three columns, used as they are\n"
     "  --mask FILE           fit where this is above 0 (all voxels)\n"
     "  --volumes LIST|FILE   use only these volumes, from 0: 0,7-66, or a file of such (all)\n"
+    "  --shells LIST         of these, only those with a b near one of LIST: 0,2000; near is\n"
+    "                        within 50 s/mm2 or 5 %, 0 are the b0 (all; all dwi are fitted\n"
+    "                        together, whatever their b)\n"
     "  --response auto|FILE  auto: from the voxels of high FA in the central box of 21 voxels a\n"
     "                        side; or a file like the response.txt that is written (auto)\n"
     "  --fa-threshold X      what is high FA there, 0 to 1 (0.7)\n"
+    "  --response-mask FILE  or from the voxels where this is above 0\n"
+    "\n"
+    "Model\n"
     "  --lmax N              highest order of the harmonics, even, 2 to 12 (8)\n"
+    "  --lambda X            weight of the constraint, from 0 on (1)\n"
+    "  --tau X               densities below X times their mean are constrained, from 0 on (0.1)\n"
+    "  --max-iterations N    the most constrained solves of a voxel (50)\n"
     "\n"
     "Output\n"
     "  --out DIR             made if need be; gets\n"
-    "                          csd_sh.nii.gz          coefficients, DIPY's descoteaux07 order\n"
+    "                          csd_sh.nii.gz          coefficients\n"
     "                          csd_gfa.nii.gz         generalised fractional anisotropy\n"
     "                          csd_iterations.nii.gz  constrained solves per voxel\n"
     "                          response.txt           three eigenvalues in mm2/s, and S0\n"
     "                        with the affine and units of the input; 0 outside the mask\n"
-    "  --float64             coefficients and GFA in double precision (single)\n"
+    "  --basis B             of the coefficients. descoteaux07: DIPY's (legacy) order and signs,\n"
+    "                        in the axes of the bvec file. tournier07: MRtrix3's, turned into the\n"
+    "                        scanner's axes as it expects them (descoteaux07)\n"
+    "  --odf                 also csd_odf.nii.gz: densities at the 362 directions of DIPY's\n"
+    "                        symmetric362, and csd_gfa_odf.nii.gz, their GFA\n"
+    "  --peaks               also csd_peaks.nii.gz: up to five peaks per voxel, each x y z times\n"
+    "                        the density; in the axes of the coefficients\n"
+    "  --float64             coefficients and other values in double precision (single)\n"
     "  --force               replace files that are there\n"
     "  --json FILE           write the figures here, too; - for stdout\n"
     "\n"
@@ -60,6 +77,7 @@ static const char help_text[] =
 typedef struct csd_request {
     fit_files files;
     dm_csd_settings settings;
+    fit_derived_wish derived;
     dm_fit_options cut;
     dm_options session;
     const char *out, *json;
@@ -71,7 +89,8 @@ typedef struct csd_request {
 enum {
     OPT_DWI = 1, OPT_BVAL, OPT_BVEC, OPT_MASK, OPT_VOLUMES, OPT_RESPONSE, OPT_FA, OPT_LMAX,
     OPT_OUT, OPT_FLOAT64, OPT_FORCE, OPT_JSON, OPT_WORKERS, OPT_ENGINE, OPT_CHUNKS, OPT_VOXELS,
-    OPT_HELP
+    OPT_HELP, OPT_SHELLS, OPT_RESPONSE_MASK, OPT_LAMBDA, OPT_TAU, OPT_ITERATIONS, OPT_BASIS,
+    OPT_ODF, OPT_PEAKS
 };
 
 static const struct option long_options[] = {
@@ -82,7 +101,15 @@ static const struct option long_options[] = {
     {"volumes", required_argument, NULL, OPT_VOLUMES},
     {"response", required_argument, NULL, OPT_RESPONSE},
     {"fa-threshold", required_argument, NULL, OPT_FA},
+    {"shells", required_argument, NULL, OPT_SHELLS},
+    {"response-mask", required_argument, NULL, OPT_RESPONSE_MASK},
     {"lmax", required_argument, NULL, OPT_LMAX},
+    {"lambda", required_argument, NULL, OPT_LAMBDA},
+    {"tau", required_argument, NULL, OPT_TAU},
+    {"max-iterations", required_argument, NULL, OPT_ITERATIONS},
+    {"basis", required_argument, NULL, OPT_BASIS},
+    {"odf", no_argument, NULL, OPT_ODF},
+    {"peaks", no_argument, NULL, OPT_PEAKS},
     {"out", required_argument, NULL, OPT_OUT},
     {"float64", no_argument, NULL, OPT_FLOAT64},
     {"force", no_argument, NULL, OPT_FORCE},
@@ -98,6 +125,36 @@ static const struct option long_options[] = {
 static int usage_number(const char *option, const char *text, const char *expected)
 {
     return command_usage(&command_csd, "%s is '%s'; %s was expected", option, text, expected);
+}
+
+/* Options that only CSD has. */
+static int take_model(int option, const char *text, csd_request *r)
+{
+    long n;
+    switch (option) {
+    case OPT_LAMBDA:
+        if (!command_amount(text, &r->settings.lambda))
+            return usage_number("--lambda", text, "a number from 0 on");
+        break;
+    case OPT_TAU:
+        if (!command_amount(text, &r->settings.tau))
+            return usage_number("--tau", text, "a number from 0 on");
+        break;
+    case OPT_ITERATIONS:
+        if (!command_number(text, 1, INT32_MAX, &n))
+            return usage_number("--max-iterations", text, "a number from 1 on");
+        r->settings.max_iterations = (int)n;
+        break;
+    case OPT_BASIS:
+        r->derived.basis = DM_SH_TOURNIER07;
+        if (strcmp(text, "descoteaux07") == 0)
+            r->derived.basis = DM_SH_DESCOTEAUX07_LEGACY;
+        else if (strcmp(text, "tournier07") != 0)
+            return usage_number("--basis", text, "descoteaux07 or tournier07");
+        break;
+    default: break;
+    }
+    return DM_EXIT_OK;
 }
 
 static int take_number(int option, const char *text, csd_request *r)
@@ -139,6 +196,14 @@ static int take_option(int option, const char *text, csd_request *r)
     case OPT_RESPONSE: r->files.response = text; break;
     case OPT_OUT: r->out = text; break;
     case OPT_JSON: r->json = text; break;
+    case OPT_SHELLS: r->files.shells = text; break;
+    case OPT_RESPONSE_MASK: r->files.response_mask = text; break;
+    case OPT_ODF: r->derived.odf = true; break;
+    case OPT_PEAKS: r->derived.peaks = true; break;
+    case OPT_LAMBDA:
+    case OPT_TAU:
+    case OPT_ITERATIONS:
+    case OPT_BASIS: return take_model(option, text, r);
     case OPT_FLOAT64: r->float64 = true; break;
     case OPT_FORCE: r->force = true; break;
     case OPT_HELP: r->help = true; break;
@@ -171,6 +236,8 @@ static int check_request(const csd_request *r)
         return command_usage(&command_csd, "--out is empty; a folder was expected");
     if (r->cut.chunks && r->cut.voxels_per_chunk)
         return command_usage(&command_csd, "--chunks and --voxels-per-chunk exclude each other");
+    if (r->files.response && r->files.response_mask)
+        return command_usage(&command_csd, "--response and --response-mask exclude each other");
     return DM_EXIT_OK;
 }
 
@@ -215,7 +282,16 @@ static void clear_progress(void)
 
 /* ---- what was done ---- */
 
-static void print_report(const csd_request *r, const fit_inputs *in, const fit_outputs *o,
+static void print_files(const fit_outputs *o, const fit_derived *d)
+{
+    for (int i = 0; i < FIT_OUTPUT_FILES; i++)
+        printf("wrote %s\n", o->paths[i]);
+    for (int i = 0; i < FIT_DERIVED_FILES; i++)
+        if (d->paths[i])
+            printf("wrote %s\n", d->paths[i]);
+}
+
+static void print_report(const csd_request *r, const fit_inputs *in,
                          const dm_fit_report *report, const dm_stats *session)
 {
     printf("csd: %zu voxels, %zu tasks, %d workers (%s): %.3f s, %.1f us per voxel\n",
@@ -233,8 +309,6 @@ static void print_report(const csd_request *r, const fit_inputs *in, const fit_o
     if (report->n_unconverged)
         printf("%zu voxels used all %d iterations\n", report->n_unconverged,
                r->settings.max_iterations);
-    for (int i = 0; i < FIT_OUTPUT_FILES; i++)
-        printf("wrote %s\n", o->paths[i]);
 }
 
 static dm_status write_figures(const csd_request *r, const fit_inputs *in,
@@ -267,12 +341,14 @@ static dm_status write_figures(const csd_request *r, const fit_inputs *in,
 }
 
 static dm_status tell(const csd_request *r, const fit_inputs *in, const fit_outputs *o,
-                      const dm_fit_report *report)
+                      const fit_derived *d, const dm_fit_report *report)
 {
     dm_stats session;
     DM_TRY(dm_stats_get(&session));
-    if (!r->json || strcmp(r->json, "-") != 0)
-        print_report(r, in, o, report, &session);
+    if (!r->json || strcmp(r->json, "-") != 0) {
+        print_report(r, in, report, &session);
+        print_files(o, d);
+    }
     return r->json ? write_figures(r, in, report, &session) : DM_OK;
 }
 
@@ -289,8 +365,13 @@ static dm_status warn_about_model(const csd_request *r, const fit_inputs *in)
     return DM_OK;
 }
 
-static dm_status fit_into(const csd_request *r, const fit_inputs *in, fit_outputs *o)
+static dm_status fit_into(const csd_request *r, const fit_inputs *in, fit_outputs *o,
+                          fit_derived *d)
 {
+    fit_derived_wish wish = r->derived;
+    wish.float64 = r->float64;
+    wish.overwrite = r->force;
+    DM_TRY(fit_derived_open(d, &wish, r->out, &in->dwi->grid, r->settings.lmax));
     DM_TRY(fit_outputs_open(o, r->out, &in->dwi->grid, dm_sh_count(r->settings.lmax), r->float64,
                             r->force));
     dm_csd_fit_input input = {in->dwi, in->gradients, in->mask, in->response, &r->settings};
@@ -305,19 +386,23 @@ static dm_status fit_into(const csd_request *r, const fit_inputs *in, fit_output
     if (options.progress)
         clear_progress();
     DM_TRY(status);
+    DM_TRY(fit_derived_fill(d, in->mask, o->maps.coefficients));
+    DM_TRY(fit_derived_write(d));
     DM_TRY(fit_outputs_write(o, &in->response));
-    return tell(r, in, o, &report);
+    return tell(r, in, o, d, &report);
 }
 
 static dm_status fit_csd(const csd_request *r)
 {
     fit_inputs in;
     fit_outputs o = {0};
+    fit_derived d = {0};
     dm_status status = fit_inputs_read(&r->files, &in);
     if (status == DM_OK)
         status = warn_about_model(r, &in);
     if (status == DM_OK)
-        status = fit_into(r, &in, &o);
+        status = fit_into(r, &in, &o, &d);
+    fit_derived_fini(&d);
     fit_outputs_fini(&o);
     fit_inputs_fini(&in);
     return status;

@@ -177,6 +177,44 @@ static dm_status select_volumes(const fit_files *files, fit_inputs *in)
     return status;
 }
 
+/* ---- a choice of shells ---- */
+
+enum { MOST_SHELLS = 32 };
+
+static dm_status parse_shells(const char *text, double shells[MOST_SHELLS], size_t *n)
+{
+    for (*n = 0; *n < MOST_SHELLS;) {
+        char *end;
+        shells[(*n)++] = strtod(text, &end);
+        bool good = end != text && shells[*n - 1] >= 0;
+        if (good && !*end)
+            return DM_OK;
+        if (!good || *end != ',')
+            break;
+        text = end + 1;
+    }
+    return dmi_error(DM_ERR_FORMAT, "--shells: '%.20s' was found where a b-value was expected; a "
+                     "list like 0,2000 of at most %d", text, MOST_SHELLS);
+}
+
+static dm_status select_shells(const fit_files *files, fit_inputs *in)
+{
+    double shells[MOST_SHELLS];
+    size_t n;
+    if (!files->shells)
+        return DM_OK;
+    DM_TRY(parse_shells(files->shells, shells, &n));
+    volume_list list = {0, in->dwi->n_volumes, calloc(in->dwi->n_volumes, sizeof *list.volumes)};
+    if (!list.volumes)
+        return dmi_error(DM_ERR_NOMEM, "no memory for a list of volumes");
+    dm_status status =
+        about(files->bval, dm_gradients_shells(in->gradients, n, shells, list.volumes, &list.n));
+    if (status == DM_OK)
+        status = about("--shells", select_listed(&list, in));
+    free(list.volumes);
+    return status;
+}
+
 static dm_status check_directions(const fit_files *files, const fit_inputs *in)
 {
     if (in->gradients->n_dwi >= FIT_MIN_DWI)
@@ -201,8 +239,21 @@ static dm_status read_mask(const fit_files *files, fit_inputs *in)
     return DM_OK;
 }
 
+static dm_status response_of_mask(const fit_files *files, fit_inputs *in)
+{
+    dm_mask *mask;
+    DM_TRY(about(files->response_mask, dm_mask_read(files->response_mask, in->dwi, &mask)));
+    in->n_response = mask->n;
+    dm_status status = about(files->response_mask, dm_response_from_mask(in->dwi, in->gradients,
+                                                                         mask, &in->response));
+    dm_mask_destroy(mask);
+    return status;
+}
+
 static dm_status find_response(const fit_files *files, fit_inputs *in)
 {
+    if (files->response_mask)
+        return response_of_mask(files, in);
     if (files->response && strcmp(files->response, "auto") != 0)
         return about(files->response, dm_response_read(files->response, &in->response));
     dm_response_settings settings = dm_response_defaults();
@@ -218,6 +269,7 @@ dm_status fit_inputs_read(const fit_files *files, fit_inputs *inputs)
     DM_TRY(read_image(files, inputs));
     DM_TRY(read_gradients(files, inputs));
     DM_TRY(select_volumes(files, inputs));
+    DM_TRY(select_shells(files, inputs));
     DM_TRY(check_directions(files, inputs));
     DM_TRY(read_mask(files, inputs));
     return find_response(files, inputs);

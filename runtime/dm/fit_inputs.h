@@ -15,7 +15,9 @@ typedef struct fit_files {
     const char *dwi, *bval, *bvec;
     const char *mask;     /* NULL: all voxels */
     const char *volumes;  /* "0,7-66", or a file of such; NULL: all volumes */
+    const char *shells;   /* "0,2000": of these, only those near such a b; NULL: all */
     const char *response; /* NULL or "auto": from the image */
+    const char *response_mask; /* from these voxels of it; NULL: see fa_threshold */
     double fa_threshold;  /* of the voxels chosen then; 0: the usual 0.7 */
 } fit_files;
 
