@@ -1,7 +1,7 @@
 # interleave.sh - runs contestants in turn (A B C A B C ...), gathers and compares what they say.
 # A question's `run` sets these, sources this file and calls `interleave "$@"`:
 #
-#   contestants=("dmrt --engine processes" "openmp_tasks")   executables beside each other
+#   contestants=("dmrt --engine processes" "openmp_tasks")   executables beside each other, or paths
 #   baseline=openmp_tasks                                    whom the first one is compared with
 #   published=FILE                                           figures of other machines, or empty
 #   default_runs=7
@@ -34,11 +34,13 @@ children_ticks() {
 }
 
 one_round() {
-    local contestant words
+    local contestant words program
     for contestant in "${contestants[@]}"; do
         read -r -a words <<<"$contestant"
-        [ -x "$binaries/${words[0]}" ] || continue # no OpenMP here
-        timeout 300 "$binaries/${words[0]}" "${words[@]:1}" "${passed[@]}" </dev/null >>"$round_lines" || {
+        program=${words[0]}
+        [[ $program = /* ]] || program=$binaries/$program
+        [ -x "$program" ] || continue # no OpenMP here
+        timeout 300 "$program" "${words[@]:1}" "${passed[@]}" </dev/null >>"$round_lines" || {
             printf 'run: %s failed: no comparison without right answers\n' "$contestant" >&2
             exit 1
         }
