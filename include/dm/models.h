@@ -19,7 +19,8 @@
  * alone when they fail, and dm_last_error() has the sentence. NULL is accepted by every destroy
  * function.
  *
- * Sections: 1 gradients, 2 spherical harmonics, 3 volumes and masks, 4 response, 5 CSD, 6 maps.
+ * Sections: 1 gradients, 2 spherical harmonics, 3 volumes and masks, 4 response, 5 CSD, 6 maps,
+ * 7 phantom.
  */
 #ifndef DM_MODELS_H
 #define DM_MODELS_H
@@ -421,5 +422,38 @@ DM_API dm_peak_settings dm_peak_defaults(void);
  */
 DM_API void dm_peaks(size_t n, const double *odf, const dm_peak_settings *settings,
                      dm_vector *directions, double *values);
+
+/* ---- 7. Phantom: an image of any size whose tissues are known -------------------------------- */
+
+/*
+ * Voxels of five kinds in random places, whose iteration counts in the fits are those of real data:
+ * 12 % fluid, 36 % grey matter, 28 % one fibre, 19 % two fibres that cross at 45 to 90 degrees, 5 %
+ * three; each with some free water. The signal of a voxel is
+ *   S0 ((1 - f) sum_k w_k exp(-b g^T D_k g) + f exp(-b 0.003 mm2/s))
+ * with Rician noise. A voxel depends on the seed, its index and the gradients alone.
+ */
+typedef struct dm_phantom_settings {
+    size_t shape[3];     /* voxels, of 1.25 mm */
+    uint64_t seed;       /* 0 */
+    double snr;          /* S0 of white matter over the noise's sigma, above 0; 25 */
+    dm_volume_type type; /* DM_VOLUME_I16 or DM_VOLUME_F32; I16 */
+} dm_phantom_settings;
+
+DM_API dm_phantom_settings dm_phantom_defaults(void);
+
+/* The signals of n voxels: `signals` becomes n x n_volumes. Any number of threads at once. */
+DM_API void dm_phantom_signals(const dm_phantom_settings *settings, const dm_gradients *gradients,
+                               size_t n, const size_t *voxels, double *signals);
+
+/*
+ * All of it as a .nii or .nii.gz file, that appears like those of dm_volume_write. In memory are
+ * some 16 MiB, however large it is; a .nii.gz needs room for the .nii beside it while it is made.
+ * `progress` (may be NULL) is told now and then how many voxels are done. DM_ERR_INVALID for a
+ * shape, SNR or type that cannot be; DM_ERR_IO, DM_ERR_NOMEM.
+ */
+DM_API dm_status dm_phantom_write(const dm_phantom_settings *settings,
+                                  const dm_gradients *gradients, const char *path, bool overwrite,
+                                  void (*progress)(void *context, size_t n_done, size_t n_voxels),
+                                  void *context) DM_NODISCARD;
 
 #endif

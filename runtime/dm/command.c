@@ -14,7 +14,7 @@
 
 #include "runtime/dm/command.h"
 
-static const command *const commands[] = {&command_csd, &command_demo};
+static const command *const commands[] = {&command_csd, &command_demo, &command_phantom};
 enum { COMMANDS = sizeof commands / sizeof commands[0] };
 
 int command_failed(void)
