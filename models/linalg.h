@@ -1,9 +1,8 @@
 /*
  * linalg.h - the linear algebra the fits need, over OpenBLAS and LAPACK.
  *
- * Matrices are row-major, "rows x columns". Symmetric ones hold the triangle at and below the
- * diagonal; what stands above is neither read nor meaningful. Nothing here allocates, except least
- * squares.
+ * Matrices are row-major, "rows x columns". Nothing here allocates, except least squares. What CSD
+ * does per voxel is not here: csd_kernel.h.
  */
 #ifndef DM_MODELS_LINALG_H
 #define DM_MODELS_LINALG_H
@@ -17,18 +16,6 @@ void dmi_linalg_one_thread(void);
 /* y = A x, where A has `stride` numbers from one row to the next. */
 void dmi_matrix_times(size_t rows, size_t columns, const double *a, size_t stride, const double *x,
                       double *y);
-
-/* y = A^T x; y has `columns` numbers. */
-void dmi_transpose_times(size_t rows, size_t columns, const double *a, const double *x, double *y);
-
-/* S = beta S + alpha H^T H, H of k x n, S symmetric of n x n. */
-void dmi_add_gram(size_t n, size_t k, double alpha, const double *h, double beta, double *s);
-
-/* S becomes its Cholesky factor. False if it is not positive definite; S is then spoilt. */
-bool dmi_cholesky(size_t n, double *s);
-
-/* x becomes the solution of S y = x, given the factor of S. */
-void dmi_cholesky_solve(size_t n, const double *factor, double *x);
 
 /*
  * x = the minimum-norm least squares of A x = y by SVD, singular values up to `cutoff` times the
