@@ -93,8 +93,8 @@ INLINE int next_tile(size_t left)
             call(3);                                                                               \
             break;                                                                                 \
             TILES_ABOVE_3(call)                                                                    \
-        default:                                                                                   \
-            break;                                                                                 \
+        default: /* next_tile gives no other */                                                    \
+            __builtin_unreachable();                                                               \
         }                                                                                          \
     } while (0)
 
@@ -208,7 +208,7 @@ static bool factor_columns(size_t n, size_t stride, size_t column, const double 
 #define TOP(b)   good = factor_top(b, n, stride, column, q, scratch, u, &d)
 #define BELOW(b) factor_below(b, stride, row, column, q, scratch, u, &d)
     bool good = false;
-    diagonal d = {0};
+    diagonal d;
     for (size_t k = 0; k < column; k++)
         store(scratch + k * LANES, load(u + k * stride + column) * splat(inverse[k]));
     int blocks = next_tile(row_blocks(n) - column / LANES);
