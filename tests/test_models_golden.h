@@ -49,7 +49,7 @@ typedef struct golden {
     dm_gradients *gradients;
     dm_volume *dwi;
     dm_mask *mask;
-    dm_response response;
+    dm_response response; /* zeros in a set without CSD */
     size_t n;        /* voxels in the mask */
     double *signals; /* n x n_volumes */
 } golden;
@@ -79,7 +79,8 @@ static inline golden golden_open(const char *name)
                                    &g.gradients));
     assert_dm_ok(dm_dwi_read(golden_path(name, "dwi.nii.gz"), g.gradients, &g.dwi));
     assert_dm_ok(dm_mask_read(golden_path(name, "mask.nii.gz"), g.dwi, &g.mask));
-    assert_dm_ok(dm_response_read(golden_path(name, "response.txt"), &g.response));
+    if (access(golden_path(name, "response.txt"), F_OK) == 0)
+        assert_dm_ok(dm_response_read(golden_path(name, "response.txt"), &g.response));
     g.n = g.mask->n;
     g.signals = golden_alloc(g.n * g.dwi->n_volumes, sizeof(double));
     dm_volume_gather(g.dwi, g.n, g.mask->voxels, g.signals);

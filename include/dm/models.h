@@ -20,7 +20,7 @@
  * function.
  *
  * Sections: 1 gradients, 2 spherical harmonics, 3 volumes and masks, 4 response, 5 CSD, 6 maps,
- * 7 phantom.
+ * 7 free water, 8 phantom.
  */
 #ifndef DM_MODELS_H
 #define DM_MODELS_H
@@ -423,7 +423,104 @@ DM_API dm_peak_settings dm_peak_defaults(void);
 DM_API void dm_peaks(size_t n, const double *odf, const dm_peak_settings *settings,
                      dm_vector *directions, double *values);
 
-/* ---- 7. Phantom: an image of any size whose tissues are known -------------------------------- */
+/* ---- 7. Free water: a tensor beside water that diffuses freely ------------------------------- */
+
+/*
+ * The tensor of the tissue and the fraction of free water in a voxel (Pasternak et al. 2009), from
+ * two shells or more (Hoy et al. 2014), fitted as by Neto Henriques et al. 2017:
+ *
+ *     S_i = S0 [(1 - f) exp(-b_i g_i^T D g_i) + f exp(-b_i DM_FREE_WATER_DIFFUSIVITY)]
+ *
+ * DM_FWDTI_WLS searches f on a grid and fits the tensor for each f by linear least squares, weighted
+ * by the squared signals; S0 of the water is the mean of the b0. f comes in steps of 10^-piterations.
+ * DM_FWDTI_NLS goes on from there by non-linear least squares over S0, D and f (Levenberg and
+ * Marquardt; More 1978). Values agree with DIPY's FreeWaterTensorModel.
+ */
+typedef enum dm_fwdti_method { DM_FWDTI_NLS = 0, DM_FWDTI_WLS } dm_fwdti_method;
+
+/* Of water at body temperature, mm2/s. */
+#define DM_FREE_WATER_DIFFUSIVITY 3e-3
+
+typedef struct dm_fwdti_settings {
+    dm_fwdti_method method; /* DM_FWDTI_NLS */
+    double mdreg;           /* mm2/s: a mean diffusivity from here on is all water, f = 1; 2.7e-3 */
+    double min_signal;      /* logarithms are taken of no less, and fainter voxels not fitted; 1e-6 */
+    int piterations;        /* grids, each ten times finer than the one before, 1 to 8; 3 */
+} dm_fwdti_settings;
+
+enum { DM_FWDTI_MOST_PITERATIONS = 8, DM_FWDTI_MAX_EVALUATIONS = 1800 };
+
+DM_API dm_fwdti_settings dm_fwdti_defaults(void);
+
+/*
+ * What is found in a voxel: three eigenvalues, descending, in mm2/s, none below 0; the 3 x 3 matrix
+ * of eigenvectors by rows, whose column k belongs to eigenvalue k and has an arbitrary sign; f.
+ */
+enum { DM_FWDTI_F = 12, DM_FWDTI_PARAMETERS = 13 };
+
+/* A model: settings and gradients, and all that can be computed from them. */
+typedef struct dm_fwdti dm_fwdti;
+
+/* What one thread needs beside the model. */
+typedef struct dm_fwdti_workspace dm_fwdti_workspace;
+
+/*
+ * Set a model up; nothing given is kept. `settings` may be NULL. Every volume is used with its own
+ * b, b0 volumes, too. Takes microseconds.
+ * DM_ERR_INVALID for settings out of range, a table without b0, or one with fewer than three
+ * distinct b-values (rounded to two digits of the greatest, 0 counted); DM_ERR_NOMEM.
+ * Yours: dm_fwdti_destroy.
+ */
+DM_API dm_status dm_fwdti_create(const dm_fwdti_settings *settings, const dm_gradients *gradients,
+                                 dm_fwdti **model) DM_NODISCARD;
+
+DM_API void dm_fwdti_destroy(dm_fwdti *model);
+
+/* Volumes per voxel, those of the gradient table. */
+DM_API size_t dm_fwdti_n_volumes(const dm_fwdti *model);
+
+/* A workspace for this model. One thread at a time uses it. Yours: dm_fwdti_workspace_destroy. */
+DM_API dm_status dm_fwdti_workspace_create(const dm_fwdti *model,
+                                           dm_fwdti_workspace **workspace) DM_NODISCARD;
+DM_API void dm_fwdti_workspace_destroy(dm_fwdti_workspace *workspace);
+
+/*
+ * Fit n voxels. `signals` is n x n_volumes, as measured. `parameters` becomes n x
+ * DM_FWDTI_PARAMETERS. `evaluations` (n, may be NULL) becomes the number of times the non-linear fit
+ * evaluated its model, a Jacobian counting as 8: 0 if it was not called for, and from
+ * DM_FWDTI_MAX_EVALUATIONS on it was ended and what it had is the result.
+ * A voxel whose mean diffusivity without water is mdreg or more, or whose mean signal or mean b0 is
+ * not above min_signal, is not fitted: all zeros but f, which is 1 if the diffusivity is above
+ * mdreg. f from 0.99 on in the grid is not refined. NaN or infinity in any volume, or signals whose
+ * squares are infinite, give NaN throughout. Neither stops the others.
+ * DM_ERR_INVALID: NULL, or a workspace for another number of volumes.
+ * Threads: any number at once on one model, each with its own workspace.
+ */
+DM_API dm_status dm_fwdti_fit(const dm_fwdti *model, dm_fwdti_workspace *workspace, size_t n,
+                              const double *signals, double *parameters,
+                              int32_t *evaluations) DM_NODISCARD;
+
+/*
+ * A free-water setup as flat bytes, like dm_csd_packed_bytes, dm_csd_pack and dm_csd_unpack: a
+ * header with the settings, then the gradients.
+ */
+DM_API size_t dm_fwdti_packed_bytes(const dm_gradients *gradients);
+DM_API dm_status dm_fwdti_pack(const dm_fwdti_settings *settings, const dm_gradients *gradients,
+                               void *bytes, size_t n_bytes) DM_NODISCARD;
+DM_API dm_status dm_fwdti_unpack(const void *bytes, size_t n_bytes, dm_fwdti **model) DM_NODISCARD;
+
+/* What is read off the parameters of n voxels; each an array of n numbers, or NULL. */
+typedef struct dm_fwdti_measures {
+    double *f;  /* fraction of free water */
+    double *fa; /* fractional anisotropy of the tissue; 0 where it has no tensor */
+    double *md; /* its mean, axial and radial diffusivity, mm2/s */
+    double *ad;
+    double *rd;
+} dm_fwdti_measures;
+
+DM_API void dm_fwdti_measure(size_t n, const double *parameters, const dm_fwdti_measures *into);
+
+/* ---- 8. Phantom: an image of any size whose tissues are known -------------------------------- */
 
 /*
  * Voxels of five kinds in random places, whose iteration counts in the fits are those of real data:
