@@ -56,7 +56,7 @@ typedef struct dm_fit_report {
     size_t n_voxels;
     size_t n_chunks;
     size_t n_nan;         /* voxels without an answer */
-    size_t n_unconverged; /* voxels that used all iterations */
+    size_t n_unconverged; /* voxels that used all iterations, or evaluations */
     double seconds;       /* wall time of the call */
 } dm_fit_report;
 
@@ -76,6 +76,42 @@ DM_API dm_status dm_fit_csd(const dm_csd_fit_input *input, const dm_fit_options 
  */
 DM_API dm_status dm_fit_csd_alone(const dm_csd_fit_input *input, const dm_csd_maps *maps,
                                   dm_fit_report *report) DM_NODISCARD;
+
+/* ---- free water ---- */
+
+/* What is fitted, only read; `gradients` has an entry for each volume of `dwi`. */
+typedef struct dm_fwdti_fit_input {
+    const dm_volume *dwi;
+    const dm_gradients *gradients;
+    const dm_mask *mask;
+    const dm_fwdti_settings *settings; /* NULL: dm_fwdti_defaults() */
+} dm_fwdti_fit_input;
+
+/*
+ * Images that are filled where the mask is and left alone elsewhere; each may be NULL. Their type
+ * is yours to choose, their grid that of `dwi`. A voxel that has no answer (NaN in its signals) gets
+ * NaN in all but evaluations, and stops nothing.
+ */
+typedef struct dm_fwdti_maps {
+    dm_volume *parameters; /* DM_FWDTI_PARAMETERS volumes: see dm_fwdti_fit */
+    dm_volume *f;          /* one volume each: see dm_fwdti_measures */
+    dm_volume *fa;
+    dm_volume *md;
+    dm_volume *ad;
+    dm_volume *rd;
+    dm_volume *evaluations; /* one volume: see dm_fwdti_fit */
+} dm_fwdti_maps;
+
+/* The free-water fit with the tasks of the running session, like dm_fit_csd; and DM_ERR_INVALID for
+ * what dm_fwdti_create refuses. Blocks. */
+DM_API dm_status dm_fit_fwdti(const dm_fwdti_fit_input *input, const dm_fit_options *options,
+                              const dm_fwdti_maps *maps, dm_fit_report *report) DM_NODISCARD;
+
+/* The same in the calling thread alone, like dm_fit_csd_alone. */
+DM_API dm_status dm_fit_fwdti_alone(const dm_fwdti_fit_input *input, const dm_fwdti_maps *maps,
+                                    dm_fit_report *report) DM_NODISCARD;
+
+/* ---- both ---- */
 
 /*
  * The voxels per chunk when none are asked for: eight chunks for each worker, so that the last ones
