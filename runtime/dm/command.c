@@ -14,7 +14,8 @@
 
 #include "runtime/dm/command.h"
 
-static const command *const commands[] = {&command_csd, &command_demo, &command_phantom};
+static const command *const commands[] = {&command_csd, &command_fwdti, &command_demo,
+                                          &command_phantom};
 enum { COMMANDS = sizeof commands / sizeof commands[0] };
 
 int command_failed(void)
@@ -135,7 +136,7 @@ static const command *command_at(int argc, char **argv, int *words)
 static int unknown(int argc, char **argv)
 {
     if (argc > 0 && strcmp(argv[0], "fit") == 0)
-        fprintf(stderr, "dm: fit which model? This dm has: csd (dm fit csd --help)\n");
+        fprintf(stderr, "dm: fit which model? This dm has csd and fwdti (dm fit csd --help)\n");
     else if (argc > 0)
         fprintf(stderr, "dm: no command is called '%s' (dm help lists them)\n", argv[0]);
     else

@@ -18,7 +18,7 @@ typedef struct command {
     int (*run)(int argc, char **argv);
 } command;
 
-extern const command command_csd, command_demo, command_phantom;
+extern const command command_csd, command_fwdti, command_demo, command_phantom;
 
 /*
  * A subcommand reads its options first, then calls dm_init, and only then does anything that others

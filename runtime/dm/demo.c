@@ -114,7 +114,8 @@ static dm_status read_set(demo_set *s, const char *data)
     s->folder = strdup(folder);
     if (!s->folder)
         return dmi_error(DM_ERR_NOMEM, "no memory for a path");
-    return fit_inputs_read(&files, &s->in);
+    DM_TRY(fit_inputs_read(&files, &s->in));
+    return fit_inputs_find_response(&files, &s->in);
 }
 
 static dm_status make_maps(demo_set *s, const char *out)
@@ -244,8 +245,7 @@ static void print_table(const demo_set *sets, int n, int workers)
 static void print_files(const demo_set *sets, int n)
 {
     for (int i = 0; i < n; i++) {
-        for (int file = 0; file < FIT_OUTPUT_FILES; file++)
-            printf("wrote %s\n", sets[i].files.paths[file]);
+        fit_folder_print(&sets[i].files.folder);
         printf("wrote %s\n", sets[i].picture);
     }
 }

@@ -8,7 +8,7 @@
 
 #include "dm/dm.h"
 #include "runtime/dm/fit_derived.h"
-#include "runtime/dm/fit_outputs.h"
+#include "runtime/dm/fit_folder.h"
 
 enum { ODF, GFA, PEAKS };
 enum { BLOCK = 64, PEAK_NUMBERS = 3 * DM_PEAKS, MOST_COEFFICIENTS = 91 };

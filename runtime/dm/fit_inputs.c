@@ -10,8 +10,7 @@
 #include "dm/dm.h"
 #include "runtime/dm/fit_inputs.h"
 
-/* The error at hand, with the file's name in front unless it is in there. */
-static dm_status about(const char *path, dm_status status)
+dm_status fit_about(const char *path, dm_status status)
 {
     if (status == DM_OK || strstr(dm_last_error(), path))
         return status;
@@ -24,7 +23,7 @@ static dm_status about(const char *path, dm_status status)
 
 static dm_status read_image(const fit_files *files, fit_inputs *in)
 {
-    DM_TRY(about(files->dwi, dm_volume_read(files->dwi, &in->dwi)));
+    DM_TRY(fit_about(files->dwi, dm_volume_read(files->dwi, &in->dwi)));
     const size_t *shape = in->dwi->grid.shape;
     if (in->dwi->n_volumes == 1)
         return dmi_error(DM_ERR_FORMAT,
@@ -38,7 +37,7 @@ static dm_status read_gradients(const fit_files *files, fit_inputs *in)
 {
     dm_status status = dm_gradients_read(files->bval, files->bvec, &in->gradients);
     if (status != DM_OK)
-        return strstr(dm_last_error(), files->bval) ? status : about(files->bvec, status);
+        return strstr(dm_last_error(), files->bval) ? status : fit_about(files->bvec, status);
     if (in->gradients->n_volumes == in->dwi->n_volumes)
         return DM_OK;
     return dmi_error(DM_ERR_FORMAT,
@@ -172,7 +171,7 @@ static dm_status select_volumes(const fit_files *files, fit_inputs *in)
         return DM_OK;
     dm_status status = read_list(files->volumes, in->dwi->n_volumes, &list);
     if (status == DM_OK)
-        status = about(files->volumes, select_listed(&list, in));
+        status = fit_about(files->volumes, select_listed(&list, in));
     free(list.volumes);
     return status;
 }
@@ -208,9 +207,9 @@ static dm_status select_shells(const fit_files *files, fit_inputs *in)
     if (!list.volumes)
         return dmi_error(DM_ERR_NOMEM, "no memory for a list of volumes");
     dm_status status =
-        about(files->bval, dm_gradients_shells(in->gradients, n, shells, list.volumes, &list.n));
+        fit_about(files->bval, dm_gradients_shells(in->gradients, n, shells, list.volumes, &list.n));
     if (status == DM_OK)
-        status = about("--shells", select_listed(&list, in));
+        status = fit_about("--shells", select_listed(&list, in));
     free(list.volumes);
     return status;
 }
@@ -232,7 +231,7 @@ static dm_status read_mask(const fit_files *files, fit_inputs *in)
 {
     if (!files->mask)
         return dm_mask_all(in->dwi, &in->mask);
-    DM_TRY(about(files->mask, dm_mask_read(files->mask, in->dwi, &in->mask)));
+    DM_TRY(fit_about(files->mask, dm_mask_read(files->mask, in->dwi, &in->mask)));
     if (in->mask->n == 0)
         return dmi_error(DM_ERR_FORMAT, "%s: no voxel above 0 was found; at least one was expected",
                          files->mask);
@@ -242,24 +241,24 @@ static dm_status read_mask(const fit_files *files, fit_inputs *in)
 static dm_status response_of_mask(const fit_files *files, fit_inputs *in)
 {
     dm_mask *mask;
-    DM_TRY(about(files->response_mask, dm_mask_read(files->response_mask, in->dwi, &mask)));
+    DM_TRY(fit_about(files->response_mask, dm_mask_read(files->response_mask, in->dwi, &mask)));
     in->n_response = mask->n;
-    dm_status status = about(files->response_mask, dm_response_from_mask(in->dwi, in->gradients,
+    dm_status status = fit_about(files->response_mask, dm_response_from_mask(in->dwi, in->gradients,
                                                                          mask, &in->response));
     dm_mask_destroy(mask);
     return status;
 }
 
-static dm_status find_response(const fit_files *files, fit_inputs *in)
+dm_status fit_inputs_find_response(const fit_files *files, fit_inputs *in)
 {
     if (files->response_mask)
         return response_of_mask(files, in);
     if (files->response && strcmp(files->response, "auto") != 0)
-        return about(files->response, dm_response_read(files->response, &in->response));
+        return fit_about(files->response, dm_response_read(files->response, &in->response));
     dm_response_settings settings = dm_response_defaults();
     if (files->fa_threshold > 0)
         settings.fa_threshold = files->fa_threshold;
-    return about(files->dwi, dm_response_auto_ssst(in->dwi, in->gradients, &settings, &in->response,
+    return fit_about(files->dwi, dm_response_auto_ssst(in->dwi, in->gradients, &settings, &in->response,
                                                    &in->n_response));
 }
 
@@ -271,8 +270,7 @@ dm_status fit_inputs_read(const fit_files *files, fit_inputs *inputs)
     DM_TRY(select_volumes(files, inputs));
     DM_TRY(select_shells(files, inputs));
     DM_TRY(check_directions(files, inputs));
-    DM_TRY(read_mask(files, inputs));
-    return find_response(files, inputs);
+    return read_mask(files, inputs);
 }
 
 void fit_inputs_fini(fit_inputs *inputs)

@@ -29,8 +29,15 @@ typedef struct fit_inputs {
     size_t n_response; /* voxels it was made of; 0: it came from a file */
 } fit_inputs;
 
-/* Yours: fit_inputs_fini, also after a failure. */
+/* All but the response. Yours: fit_inputs_fini, also after a failure. */
 dm_status fit_inputs_read(const fit_files *files, fit_inputs *inputs) DM_NODISCARD;
+
+/* The response, for those fits that need one. */
+dm_status fit_inputs_find_response(const fit_files *files, fit_inputs *inputs) DM_NODISCARD;
+
 void fit_inputs_fini(fit_inputs *inputs);
+
+/* The error at hand, with the file's name in front unless it is in there. */
+dm_status fit_about(const char *path, dm_status status) DM_NODISCARD;
 
 #endif

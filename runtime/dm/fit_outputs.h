@@ -1,6 +1,6 @@
 /*
  * fit_outputs.h - what a CSD fit writes: csd_sh.nii.gz, csd_gfa.nii.gz, csd_iterations.nii.gz and
- * response.txt in one folder. Each file appears under its name when it is complete.
+ * response.txt in one folder.
  */
 #ifndef DM_FIT_OUTPUTS_H
 #define DM_FIT_OUTPUTS_H
@@ -8,13 +8,11 @@
 #include <stdbool.h>
 
 #include "dm/fit.h"
-
-enum { FIT_OUTPUT_FILES = 4 };
+#include "runtime/dm/fit_folder.h"
 
 typedef struct fit_outputs {
-    char *paths[FIT_OUTPUT_FILES]; /* SH, GFA, iterations, response */
-    dm_csd_maps maps;
-    bool overwrite;
+    fit_folder folder;
+    dm_csd_maps maps; /* of the folder */
 } fit_outputs;
 
 /*
@@ -30,11 +28,5 @@ void fit_outputs_fini(fit_outputs *o);
 dm_status fit_maps_create(const dm_grid *grid, size_t n_coefficients, bool float64,
                           dm_csd_maps *maps) DM_NODISCARD;
 void fit_maps_destroy(dm_csd_maps *maps);
-
-/* A folder and those above it. */
-dm_status fit_make_folder(const char *path) DM_NODISCARD;
-
-/* folder/name. Yours: free; NULL without memory. */
-char *fit_path(const char *folder, const char *name);
 
 #endif
