@@ -15,6 +15,8 @@
 
 #include "dm/models.h"
 
+#include <stdalign.h>
+
 enum {
     DMI_FWDTI_TENSOR = 6,   /* unknowns of the tensor */
     DMI_FWDTI_LINEAR = 7,   /* and of p, with -ln S0 */
@@ -45,10 +47,11 @@ struct dm_fwdti_workspace {
     double *t[2]; /* tissue's signal with f = 0, where the non-linear fit is and where it tries */
     double *r[2]; /* residuals there */
     double *memory;
-    double s0;                                             /* mean of the b0 */
-    double mean;                                           /* of all volumes */
-    double inverse[DMI_FWDTI_LINEAR][DMI_FWDTI_UNKNOWNS];  /* (W^T q W)^-1, symmetric, padded */
-    double ones[DMI_FWDTI_UNKNOWNS];                       /* W^T q 1 */
+    double s0;   /* mean of the b0 */
+    double mean; /* of all volumes */
+    /* (W^T q W)^-1, symmetric, its rows padded and aligned; and W^T q 1. */
+    alignas(64) double inverse[DMI_FWDTI_LINEAR][DMI_FWDTI_UNKNOWNS];
+    double ones[DMI_FWDTI_UNKNOWNS];
 };
 
 /* Where the non-linear fit stands. */
@@ -68,16 +71,19 @@ typedef struct dmi_fwdti_normal {
 /* Sums over volumes. None allocates; what they read is the model's and the workspace's columns. */
 struct dmi_fwdti_sweeps {
     /* From s: q; W^T q W, lower triangle, into `gram`; W^T q 1 into w->ones; W^T q ln(max(s, least))
-     * into z. */
+     * into z (7 and a pad). */
     void (*weigh)(const dm_fwdti *model, dm_fwdti_workspace *w,
                   double gram[DMI_FWDTI_LINEAR][DMI_FWDTI_LINEAR], double *z);
-    /* The linear fit of the tissue with this f, into p (7 and a pad); gives its sum of squares. */
+    /* The linear fit of the tissue with this f, into p (7 and a pad, aligned to 64
+     * bytes); gives its sum of squares. */
     double (*try_f)(const dm_fwdti *model, const dm_fwdti_workspace *w, double f, double *p);
     /* t, r and the sum of squares of a point from its x and f. */
     void (*residuals)(const dm_fwdti *model, const dm_fwdti_workspace *w, dmi_fwdti_point *point);
     /* The normal equations at a point whose residuals are there. */
     void (*derivatives)(const dm_fwdti *model, const dmi_fwdti_point *point,
                         dmi_fwdti_normal *normal);
+    /* e^x and ln x of 8 numbers, as the others compute them: for the tests. */
+    void (*functions)(const double *x, double *exponentials, double *logarithms);
 };
 
 /* NULL where this build has none for the processor's kind. */

@@ -17,18 +17,20 @@ dm_status dm_fwdti_workspace_create(const dm_fwdti *model, dm_fwdti_workspace **
 {
     if (!model || !workspace)
         return dmi_error(DM_ERR_INVALID, "free water: a NULL argument; give a model");
-    dm_fwdti_workspace *w = calloc(1, sizeof *w);
-    double **columns[] = {&w->s, &w->q, &w->t[0], &w->t[1], &w->r[0], &w->r[1]};
-    const size_t count = sizeof columns / sizeof *columns, padded = model->padded;
-    double *memory = aligned_alloc(64, count * padded * sizeof *memory);
+    enum { COLUMNS = 6 };
+    const size_t padded = model->padded;
+    dm_fwdti_workspace *w = aligned_alloc(64, sizeof *w);
+    double *memory = aligned_alloc(64, COLUMNS * padded * sizeof *memory);
     if (!w || !memory) {
         free(w);
         free(memory);
         return dmi_error(DM_ERR_NOMEM, "free water: no memory for a workspace of %zu volumes",
                          model->n);
     }
-    memset(memory, 0, count * padded * sizeof *memory);
-    for (size_t k = 0; k < count; k++)
+    memset(w, 0, sizeof *w);
+    memset(memory, 0, COLUMNS * padded * sizeof *memory);
+    double **const columns[COLUMNS] = {&w->s, &w->q, &w->t[0], &w->t[1], &w->r[0], &w->r[1]};
+    for (size_t k = 0; k < COLUMNS; k++)
         *columns[k] = memory + k * padded;
     w->memory = memory;
     w->n = model->n;

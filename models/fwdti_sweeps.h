@@ -12,8 +12,16 @@
 
 enum { TENSOR = DMI_FWDTI_TENSOR, LINEAR = DMI_FWDTI_LINEAR, UNKNOWNS = DMI_FWDTI_UNKNOWNS };
 
-/* Sums of products of columns j >= k of a triangle: where (j, k) stands. */
+/* Sums of products of columns j >= k of a triangle: where (j, k) stands, and how many there are, to
+ * the next eight. */
 #define TRIANGLE(j, k) ((j) * ((j) + 1) / 2 + (k))
+enum { PRODUCTS = 24 };
+
+static inline void product_sums(const lanes products[PRODUCTS], double sums[PRODUCTS])
+{
+    for (int k = 0; k < PRODUCTS; k += 8)
+        lanes_sums(products + k, sums + k);
+}
 
 /* W_i . p of the volumes from i on, where `start` is the part of it that does not depend on i. */
 static inline lanes tissue_exponent(const dm_fwdti *m, size_t i, const double *p, double start)
@@ -37,7 +45,8 @@ static inline lanes only_present(const dm_fwdti *m, size_t i, lanes x)
 static void weigh(const dm_fwdti *m, dm_fwdti_workspace *w, double gram[LINEAR][LINEAR], double *z)
 {
     const lanes least = lanes_all(m->settings.min_signal);
-    lanes sums[TRIANGLE(TENSOR, 0)] = {0}, ones[LINEAR] = {0}, logs[LINEAR] = {0};
+    lanes products[PRODUCTS] = {0}, ones[UNKNOWNS] = {0}, logs[UNKNOWNS] = {0};
+    double sums[PRODUCTS];
     for (size_t i = 0; i < m->padded; i += LANES) {
         const lanes s = lanes_load(w->s + i), q = s * s;
         const lanes y = q * lanes_log(lanes_at_least(s, least));
@@ -47,19 +56,19 @@ static void weigh(const dm_fwdti *m, dm_fwdti_workspace *w, double gram[LINEAR][
             const lanes wj = lanes_load(m->w[j] + i), qwj = q * wj;
 #pragma GCC unroll 8
             for (int k = 0; k <= j; k++)
-                sums[TRIANGLE(j, k)] += qwj * lanes_load(m->w[k] + i);
+                products[TRIANGLE(j, k)] += qwj * lanes_load(m->w[k] + i);
             ones[j] += qwj;
             logs[j] += wj * y;
         }
         ones[TENSOR] -= q;
         logs[TENSOR] -= y;
     }
-    for (int j = 0; j < LINEAR; j++) {
-        w->ones[j] = lanes_sum(ones[j]);
-        z[j] = lanes_sum(logs[j]);
-        for (int k = 0; k <= j && j < TENSOR; k++)
-            gram[j][k] = lanes_sum(sums[TRIANGLE(j, k)]);
-    }
+    product_sums(products, sums);
+    lanes_sums(ones, w->ones);
+    lanes_sums(logs, z);
+    for (int j = 0; j < TENSOR; j++)
+        for (int k = 0; k <= j; k++)
+            gram[j][k] = sums[TRIANGLE(j, k)];
     /* The last column of W is -1. */
     for (int j = 0; j < LINEAR; j++)
         gram[TENSOR][j] = -w->ones[j];
@@ -69,7 +78,7 @@ static void weigh(const dm_fwdti *m, dm_fwdti_workspace *w, double gram[LINEAR][
 static inline void regress(const dm_fwdti *m, const dm_fwdti_workspace *w, double fs0, double *z)
 {
     const lanes least = lanes_all(m->settings.min_signal);
-    lanes sums[LINEAR] = {0};
+    lanes sums[UNKNOWNS] = {0};
     for (size_t i = 0; i < m->padded; i += LANES) {
         const lanes t = lanes_load(w->s + i) - fs0 * lanes_load(m->water + i);
         const lanes y = lanes_log(lanes_positive_or(t, least)) * lanes_load(w->q + i);
@@ -78,9 +87,7 @@ static inline void regress(const dm_fwdti *m, const dm_fwdti_workspace *w, doubl
             sums[j] += lanes_load(m->w[j] + i) * y;
         sums[TENSOR] -= y;
     }
-#pragma GCC unroll 8
-    for (int j = 0; j < LINEAR; j++)
-        z[j] = lanes_sum(sums[j]);
+    lanes_sums(sums, z);
 }
 
 /* The sum of squares of t - exp(W p + start). */
@@ -103,12 +110,13 @@ static double try_f(const dm_fwdti *m, const dm_fwdti_workspace *w, double f, do
     double z[UNKNOWNS];
     regress(m, w, fs0, z);
     /* The logarithm to be fitted is ln(t / (1 - f)); its constant part is a multiple of `ones`. */
-    for (int k = 0; k < UNKNOWNS; k++)
-        p[k] = 0;
-    for (int j = 0; j < LINEAR; j++) {
-        const double zj = z[j] - ln_tissue * w->ones[j];
-        for (int k = 0; k < UNKNOWNS; k++)
-            p[k] += w->inverse[j][k] * zj;
+    for (int j = 0; j < LINEAR; j++)
+        z[j] -= ln_tissue * w->ones[j];
+    for (int k = 0; k < UNKNOWNS; k += LANES) {
+        lanes sum = lanes_load(&w->inverse[0][k]) * z[0];
+        for (int j = 1; j < LINEAR; j++)
+            sum += lanes_load(&w->inverse[j][k]) * z[j];
+        lanes_store(p + k, sum);
     }
     return misfit(m, w, fs0, p, ln_tissue - p[TENSOR]);
 }
@@ -138,7 +146,8 @@ static void residuals(const dm_fwdti *m, const dm_fwdti_workspace *w, dmi_fwdti_
 static inline void derive_tensor(const dm_fwdti *m, const dmi_fwdti_point *at,
                                  dmi_fwdti_normal *normal)
 {
-    lanes sums[TRIANGLE(TENSOR, 0)] = {0};
+    lanes products[PRODUCTS] = {0};
+    double sums[PRODUCTS];
     for (size_t i = 0; i < m->padded; i += LANES) {
         const lanes a = lanes_load(at->t + i), a2 = a * a;
 #pragma GCC unroll 8
@@ -146,15 +155,14 @@ static inline void derive_tensor(const dm_fwdti *m, const dmi_fwdti_point *at,
             const lanes wj = a2 * lanes_load(m->w[j] + i);
 #pragma GCC unroll 8
             for (int k = 0; k <= j; k++)
-                sums[TRIANGLE(j, k)] += wj * lanes_load(m->w[k] + i);
+                products[TRIANGLE(j, k)] += wj * lanes_load(m->w[k] + i);
         }
     }
     const double scale = (1 - at->f) * (1 - at->f);
-#pragma GCC unroll 8
+    product_sums(products, sums);
     for (int j = 0; j < TENSOR; j++)
-#pragma GCC unroll 8
         for (int k = 0; k <= j; k++)
-            normal->h[j][k] = scale * lanes_sum(sums[TRIANGLE(j, k)]);
+            normal->h[j][k] = scale * sums[TRIANGLE(j, k)];
 }
 
 static inline void derive_rest(const dm_fwdti *m, const dmi_fwdti_point *at,
@@ -180,13 +188,9 @@ static inline void derive_rest(const dm_fwdti *m, const dmi_fwdti_point *at,
         by_r[6] += j6 * r;
         by_r[7] += j7 * r;
     }
-#pragma GCC unroll 8
-    for (int j = 0; j < UNKNOWNS; j++) {
-        if (j < 7)
-            normal->h[6][j] = lanes_sum(by6[j]);
-        normal->h[7][j] = lanes_sum(by7[j]);
-        normal->g[j] = lanes_sum(by_r[j]);
-    }
+    lanes_sums(by6, normal->h[6]);
+    lanes_sums(by7, normal->h[7]);
+    lanes_sums(by_r, normal->g);
 }
 
 static void derivatives(const dm_fwdti *m, const dmi_fwdti_point *at, dmi_fwdti_normal *normal)
@@ -195,9 +199,17 @@ static void derivatives(const dm_fwdti *m, const dmi_fwdti_point *at, dmi_fwdti_
     derive_rest(m, at, normal);
 }
 
+static void functions(const double *x, double *exponentials, double *logarithms)
+{
+    for (int k = 0; k < UNKNOWNS; k += LANES) {
+        lanes_store(exponentials + k, lanes_exp(lanes_load(x + k)));
+        lanes_store(logarithms + k, lanes_log(lanes_load(x + k)));
+    }
+}
+
 #define SWEEPS                                                                                     \
     {                                                                                              \
-        weigh, try_f, residuals, derivatives                                                       \
+        weigh, try_f, residuals, derivatives, functions                                                   \
     }
 
 #endif

@@ -76,8 +76,8 @@ static double plain_diffusivity(const dm_fwdti_workspace *w, const double *z)
 }
 
 typedef struct candidate {
+    alignas(64) double p[UNKNOWNS];
     double f, squares;
-    double p[UNKNOWNS];
 } candidate;
 
 /* The best of `count` values of f, evenly from `first` to `last`; the smaller one if two are. */
@@ -112,7 +112,7 @@ static candidate grid(const dm_fwdti *model, const dm_fwdti_workspace *w)
 bool dmi_fwdti_wls(const dm_fwdti *model, dm_fwdti_workspace *w, double *parameters)
 {
     const dm_fwdti_settings *settings = &model->settings;
-    double gram[LINEAR][LINEAR], z[LINEAR];
+    double gram[LINEAR][LINEAR], z[UNKNOWNS];
     model->sweeps->weigh(model, w, gram, z);
     if (!invert(gram, w))
         return false;

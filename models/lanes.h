@@ -5,8 +5,9 @@
  * pragma, for which processor; see isa.h. Lanes never meet except in lanes_sum, so what one holds
  * does not depend on its neighbours.
  *
- * exp and log are good to about 1 unit in the last place (test_models_lanes), for the arguments
- * that fits have: there is no case for each that IEEE 754 knows. The polynomials are near-minimax,
+ * exp is good to about 1 unit in the last place; log, too, or, near 1, to 2^-52 (test_models_lanes).
+ * They are for the arguments that fits have, without a case for each that IEEE 754 knows. The
+ * polynomials are near-minimax,
  * from Chebyshev series in 60 digits; the greatest error of each as it stands is beside it.
  */
 #ifndef DM_MODELS_LANES_H
@@ -75,20 +76,97 @@ static inline lanes lanes_at_least(lanes x, lanes least)
 #endif
 }
 
+/* x kept in -708 .. 709, where e^x is 3e-308 .. 8e307; NaN stays. */
+static inline lanes lanes_exponent(lanes x)
+{
+#if LANES_AVX512
+    return (lanes)_mm512_min_pd(_mm512_set1_pd(709),
+                                _mm512_max_pd(_mm512_set1_pd(-708), (__m512d)x));
+#else
+    x = lanes_choose((lanes_bits)(x < lanes_all(-708)), lanes_all(-708), x);
+    return lanes_choose((lanes_bits)(x > lanes_all(709)), lanes_all(709), x);
+#endif
+}
+
 /* 1.5 * 2^52: added to a number below 2^51, it leaves the nearest integer in the lowest bits. */
 #define LANES_ROUND 0x1.8p52
+
+#if LANES_AVX512
+
+/* From a table of 16 numbers, those that the lowest four bits of `at` name. */
+static inline lanes lanes_table(const double table[16], lanes_bits at)
+{
+    return (lanes)_mm512_permutex2var_pd(_mm512_loadu_pd(table), (__m512i)at,
+                                         _mm512_loadu_pd(table + 8));
+}
+
+/*
+ * e^x, with x kept in -708 .. 709. 16 x / ln 2 = k + rest, so x = k ln 2 / 16 + r, |r| <= ln 2 / 32,
+ * and e^r = 1 + r + r^2 g(r), error of the polynomial 2.8e-17. The table has the bits of 2^(j / 16)
+ * less j << 48: adding k << 48 then leaves 2^(k / 16), j being the lowest four bits of k.
+ */
+static inline lanes lanes_exp(lanes x)
+{
+    static const uint64_t roots[16] = {
+        0x3ff0000000000000, 0x3fefb5586cf9890f, 0x3fef72b83c7d517b, 0x3fef387a6e756238,
+        0x3fef06fe0a31b715, 0x3feedea64c123422, 0x3feebfdad5362a27, 0x3feeab07dd485429,
+        0x3feea09e667f3bcd, 0x3feea11473eb0187, 0x3feeace5422aa0db, 0x3feec49182a3f090,
+        0x3feee89f995ad3ad, 0x3fef199bdd85529c, 0x3fef5818dcfba487, 0x3fefa4afa2a490da};
+    x = lanes_exponent(x);
+    const lanes shifted = x * 0x1.71547652b82fep+4 + LANES_ROUND, k = shifted - LANES_ROUND;
+    const lanes r = (x - k * 0x1.62e42fefp-5) - k * 0x1.473de6af278edp-38, r2 = r * r;
+    lanes g = r * 0x1.6c17bb51f236dp-10 + 0x1.11120af701debp-7;
+    g = g * r + 0x1.55555555194d2p-5;
+    g = g * r + 0x1.55555554dd44dp-3;
+    g = g * r + 0x1.0000000000000p-1;
+    const lanes_bits root = (lanes_bits)lanes_table((const double *)roots, (lanes_bits)shifted);
+    const lanes scale = (lanes)(root + ((lanes_bits)shifted << 48));
+    return scale + scale * (r + r2 * g);
+}
+
+/*
+ * ln x of a normal positive number; of anything else, something. x = 2^e m, 1 <= m < 2; with 1 / c
+ * from a table by the first four bits of m behind the point, r = m / c - 1, |r| <= 1 / 33, and
+ * ln m = ln c + r + r^2 g(r), error of the polynomial 6.8e-17.
+ */
+static inline lanes lanes_log(lanes x)
+{
+    static const double inverse[16] = {
+        0x1.f07c1f07c1f08p-1, 0x1.d41d41d41d41dp-1, 0x1.bacf914c1bad0p-1, 0x1.a41a41a41a41ap-1,
+        0x1.8f9c18f9c18fap-1, 0x1.7d05f417d05f4p-1, 0x1.6c16c16c16c17p-1, 0x1.5c9882b931057p-1,
+        0x1.4e5e0a72f0539p-1, 0x1.4141414141414p-1, 0x1.3521cfb2b78c1p-1, 0x1.29e4129e4129ep-1,
+        0x1.1f7047dc11f70p-1, 0x1.15b1e5f75270dp-1, 0x1.0c9714fbcda3bp-1, 0x1.0410410410410p-1};
+    static const double ln_c[16] = {
+        0x1.f829b0e7832f8p-6, 0x1.6f0d28ae56b4ep-4, 0x1.29552f81ff521p-3, 0x1.9525a9cf456b6p-3,
+        0x1.fb9186d5e3e29p-3, 0x1.2e8e2bae11d31p-2, 0x1.5d1bdbf5809cap-2, 0x1.89a3386c1425bp-2,
+        0x1.b44f77bcc8f64p-2, 0x1.dd46a04c1c4a1p-2, 0x1.02552a5a5d0ffp-1, 0x1.154c3d2f4d5eap-1,
+        0x1.2795e1289b11bp-1, 0x1.393e0d3562a1ap-1, 0x1.4a4f85db03ebbp-1, 0x1.5ad404c359f2dp-1};
+    const lanes e = (lanes)_mm512_getexp_pd((__m512d)x);
+    const lanes m = (lanes)_mm512_getmant_pd((__m512d)x, _MM_MANT_NORM_1_2, _MM_MANT_SIGN_src);
+    const lanes_bits at = (lanes_bits)x >> 48;
+    const lanes r = m * lanes_table(inverse, at) - 1, r2 = r * r;
+    lanes g = r * -0x1.005f93d5239d9p-3 + 0x1.24fc7b165f8a9p-3;
+    g = g * r - 0x1.555548994a526p-3;
+    g = g * r + 0x1.99998b736c3e7p-3;
+    g = g * r - 0x1.0000000036489p-2;
+    g = g * r + 0x1.5555555591a58p-2;
+    g = g * r - 0x1.0000000000000p-1;
+    return e * 0x1.62e42fefa39efp-1 + (lanes_table(ln_c, at) + (r + r2 * g));
+}
+
+#else
+
 #define LANES_LN2_HIGH 0x1.62e42p-1 /* few enough bits to be exact times any exponent */
 #define LANES_LN2_LOW 0x1.fdf473de6af28p-22
 #define LANES_LOG2E 0x1.71547652b82fep+0
 
 /*
- * e^x, with x kept in -708 .. 709 (3e-308 .. 8e307). NaN stays. x = k ln 2 + r, |r| <= ln 2 / 2;
+ * e^x, with x kept in -708 .. 709. x = k ln 2 + r, |r| <= ln 2 / 2;
  * e^r = 1 + r + r^2 g(r), error of the polynomial 1.3e-17.
  */
 static inline lanes lanes_exp(lanes x)
 {
-    x = lanes_choose((lanes_bits)(x < lanes_all(-708)), lanes_all(-708), x);
-    x = lanes_choose((lanes_bits)(x > lanes_all(709)), lanes_all(709), x);
+    x = lanes_exponent(x);
     const lanes shifted = x * LANES_LOG2E + LANES_ROUND, k = shifted - LANES_ROUND;
     const lanes r = (x - k * LANES_LN2_HIGH) - k * LANES_LN2_LOW, r2 = r * r;
     lanes g = r * 0x1.af389ecfc4b9cp-26 + 0x1.28917c89a43a7p-22;
@@ -125,6 +203,8 @@ static inline lanes lanes_log(lanes x)
     return k * LANES_LN2_HIGH + (2 * s + (s * (z * p) + k * LANES_LN2_LOW));
 }
 
+#endif
+
 /* The sum over the lanes. */
 static inline double lanes_sum(lanes x)
 {
@@ -134,6 +214,27 @@ static inline double lanes_sum(lanes x)
     return (x[0] + x[2]) + (x[1] + x[3]);
 #else
     return x[0] + x[1];
+#endif
+}
+
+/* The sums over the lanes of eight vectors. */
+static inline void lanes_sums(const lanes x[8], double sums[8])
+{
+#if LANES_AVX512
+    __m512d half[4];
+    for (int k = 0; k < 4; k++) {
+        const __m512d a = (__m512d)x[2 * k], b = (__m512d)x[2 * k + 1];
+        half[k] = _mm512_add_pd(_mm512_unpacklo_pd(a, b), _mm512_unpackhi_pd(a, b));
+    }
+    for (int k = 0; k < 2; k++) {
+        const __m512d a = half[2 * k], b = half[2 * k + 1];
+        half[k] = _mm512_add_pd(_mm512_shuffle_f64x2(a, b, 0x88), _mm512_shuffle_f64x2(a, b, 0xdd));
+    }
+    _mm512_storeu_pd(sums, _mm512_add_pd(_mm512_shuffle_f64x2(half[0], half[1], 0x88),
+                                         _mm512_shuffle_f64x2(half[0], half[1], 0xdd)));
+#else
+    for (int k = 0; k < 8; k++)
+        sums[k] = lanes_sum(x[k]);
 #endif
 }
 
