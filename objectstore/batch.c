@@ -15,7 +15,8 @@ static size_t up_to(size_t bytes, size_t align)
 
 size_t dmi_batch_room(void)
 {
-    return up_to(sizeof(dmi_part_header) + dmi_codec_bound(DMI_PART_MOST), DMI_BLOCK) + DMI_PACK_MOST;
+    return up_to(sizeof(dmi_part_header) + dmi_codec_bound(DMI_PART_MOST), DMI_BLOCK) +
+           DMI_PACK_MOST;
 }
 
 dmi_batch *dmi_batch_begin(dmi_stage *stage)
@@ -65,8 +66,8 @@ dmi_placed *dmi_batch_place(dmi_batch *b, size_t at, size_t stored)
     if (at != b->end)
         memmove(b->stage->bytes + b->end, b->stage->bytes + at, stored);
     dmi_placed *placed = &b->part[b->parts++];
-    *placed = (dmi_placed){
-        .unit = b->units - 1, .at = (uint32_t)b->end, .stored = (uint32_t)stored};
+    *placed =
+        (dmi_placed){.unit = b->units - 1, .at = (uint32_t)b->end, .stored = (uint32_t)stored};
     b->end += stored;
     b->unit[b->units - 1].bytes = (uint32_t)b->end - b->unit[b->units - 1].at;
     return placed;

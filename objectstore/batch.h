@@ -16,10 +16,12 @@
 #include "objectstore/stage.h"
 
 enum {
-    DMI_BATCH_MOST = 1024,    /* parts, or units */
-    DMI_OWN_LEAST = 16 << 10, /* stored bytes from which a part has blocks of its own: rounding up to a
+    DMI_BATCH_MOST = 1024, /* parts, or units */
+    DMI_OWN_LEAST =
+        16 << 10, /* stored bytes from which a part has blocks of its own: rounding up to a
                                  block wastes an eighth of them at most, on average */
-    DMI_PACK_MOST = 64 << 10  /* bytes of parts that share: what has to be read to move one of them */
+    DMI_PACK_MOST =
+        64 << 10 /* bytes of parts that share: what has to be read to move one of them */
 };
 
 typedef struct dmi_placed {

@@ -18,13 +18,13 @@ typedef enum manner { RAW, CONSTANT, LZ4, LZ4_BITS, PLANES } manner;
 
 enum {
     WORD = 4,
-    PLANE_MOST = 64 << 10,  /* up to this size LZ4 uses a smaller, quicker table */
+    PLANE_MOST = 64 << 10,           /* up to this size LZ4 uses a smaller, quicker table */
     SMALLEST_BLOCK = 2 * PLANE_MOST, /* two planes */
-    SAMPLE = 2 << 10,       /* bytes of each plane that are tried */
-    SAMPLE_EVERY = 4,       /* blocks; between, what paid last is done again */
-    PLANE_SAVES = 8,        /* LZ4 must save this part of a plane, and all planes this part of a block, */
-    BLOCK_SAVES = 16,       /* or it is not worth its time, now and when the block is read */
-    AT_HAND = 64            /* room behind the planes, so that vectors may read on */
+    SAMPLE = 2 << 10,                /* bytes of each plane that are tried */
+    SAMPLE_EVERY = 4,                /* blocks; between, what paid last is done again */
+    PLANE_SAVES = 8,  /* LZ4 must save this part of a plane, and all planes this part of a block, */
+    BLOCK_SAVES = 16, /* or it is not worth its time, now and when the block is read */
+    AT_HAND = 64      /* room behind the planes, so that vectors may read on */
 };
 
 struct dmi_codec {

@@ -184,9 +184,8 @@ static bool grow(dmi_extents *e, uint64_t blocks)
     dmi_run *run = node(e);
     if (run == NULL)
         return false;
-    *run = (dmi_run){.first = e->blocks,
-                     .blocks = blocks > e->step ? blocks : e->step,
-                     .state = DMI_RUN_BARE};
+    *run = (dmi_run){
+        .first = e->blocks, .blocks = blocks > e->step ? blocks : e->step, .state = DMI_RUN_BARE};
     e->blocks += run->blocks;
     e->count[DMI_RUN_BARE] += run->blocks;
     link_behind(e, e->back, run);

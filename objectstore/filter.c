@@ -89,7 +89,8 @@ static void plain_unbits(const uint8_t *from, size_t n, uint8_t *to)
     unbits_from(0, from, n, to);
 }
 
-static const dmi_filter plain = {"plain", always, plain_split, plain_join, plain_bits, plain_unbits};
+static const dmi_filter plain = {"plain",    always,     plain_split,
+                                 plain_join, plain_bits, plain_unbits};
 
 /* ---- AVX2 ---- */
 

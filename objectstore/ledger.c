@@ -244,7 +244,8 @@ uint32_t dmi_ledger_begin_move(dmi_ledger *l, dmi_unit **units, uint32_t most)
 }
 
 /* A ticket that was freed and taken again meanwhile is in another unit: `from` is held. */
-bool dmi_ledger_move(dmi_ledger *l, uint32_t ticket, const dmi_unit *from, dmi_unit *to, uint32_t at)
+bool dmi_ledger_move(dmi_ledger *l, uint32_t ticket, const dmi_unit *from, dmi_unit *to,
+                     uint32_t at)
 {
     dmi_entry *e = entry_of(l, ticket);
     if (e->unit != from)

@@ -79,8 +79,8 @@ void dmi_ledger_leave(dmi_ledger *ledger, uint32_t ticket);
 
 /* A unit of no parts yet, in memory that is free()d with it. Once all its parts are entered: settle. */
 void dmi_unit_init(dmi_unit *unit, void *file, dmi_extents *extents, dmi_run *run);
-void dmi_ledger_enter(dmi_ledger *ledger, uint32_t ticket, dmi_unit *unit, uint32_t at, uint32_t stored,
-                      uint32_t count);
+void dmi_ledger_enter(dmi_ledger *ledger, uint32_t ticket, dmi_unit *unit, uint32_t at,
+                      uint32_t stored, uint32_t count);
 void dmi_ledger_settle(dmi_ledger *ledger, dmi_unit *unit);
 
 /* A part is dead; its ticket is free. `failed`: it never should have been. */

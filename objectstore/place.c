@@ -51,8 +51,8 @@ dm_status dmi_place_status(int error)
 static dm_status unsafe(const char *path, const char *why)
 {
     return dmi_error(DM_ERR_SPILL_UNSAFE,
-                     "the spill directory '%s' %s; set DM_SPILL_DIR to a directory of your own", path,
-                     why);
+                     "the spill directory '%s' %s; set DM_SPILL_DIR to a directory of your own",
+                     path, why);
 }
 
 static dm_status cannot_open(const char *path)
@@ -60,20 +60,22 @@ static dm_status cannot_open(const char *path)
     if (errno == ELOOP)
         return unsafe(path, "is a symbolic link, which others could point elsewhere");
     if (errno == EMFILE || errno == ENFILE)
-        return dmi_error(DM_ERR_FDS, "no file descriptor is left for the spill directory '%s'", path);
+        return dmi_error(DM_ERR_FDS, "no file descriptor is left for the spill directory '%s'",
+                         path);
     struct stat about;
     if (errno == ENOTDIR && lstat(path, &about) == 0 && S_ISLNK(about.st_mode))
         return unsafe(path, "is a symbolic link, which others could point elsewhere");
     return dmi_error(DM_ERR_OPTION,
-                     "the spill directory '%s' cannot be used: %s; create it or set DM_SPILL_DIR", path,
-                     strerror(errno));
+                     "the spill directory '%s' cannot be used: %s; create it or set DM_SPILL_DIR",
+                     path, strerror(errno));
 }
 
 static dm_status check_owner(const dmi_place *place)
 {
     struct stat about;
     if (fstat(place->fd, &about) != 0)
-        return dmi_error(DM_ERR_SYSTEM, "the spill directory '%s': %s", place->path, strerror(errno));
+        return dmi_error(DM_ERR_SYSTEM, "the spill directory '%s': %s", place->path,
+                         strerror(errno));
     if (about.st_uid != geteuid() && about.st_uid != 0)
         return unsafe(place->path, "belongs to another user");
     if ((about.st_mode & S_IWOTH) && !(about.st_mode & S_ISVTX))
@@ -89,7 +91,8 @@ static dm_status check_kind(const dmi_place *place, bool allow_memory)
                          "the spill directory '%s' cannot be written to: %s; set DM_SPILL_DIR",
                          place->path, strerror(errno));
     if (fstatfs(place->fd, &about) != 0)
-        return dmi_error(DM_ERR_SYSTEM, "the spill directory '%s': %s", place->path, strerror(errno));
+        return dmi_error(DM_ERR_SYSTEM, "the spill directory '%s': %s", place->path,
+                         strerror(errno));
     bool memory = about.f_type == TMPFS_MAGIC || (unsigned long)about.f_type == RAMFS_MAGIC;
     if (memory && !allow_memory)
         return dmi_error(DM_ERR_OPTION,
@@ -267,8 +270,8 @@ static void invent_name(char *name, size_t room)
 static dm_status cannot_make(const dmi_place *place, const char *what)
 {
     int error = errno;
-    return dmi_error(dmi_place_status(error), "%s in the spill directory '%s' cannot be made: %s", what,
-                     place->path, strerror(error));
+    return dmi_error(dmi_place_status(error), "%s in the spill directory '%s' cannot be made: %s",
+                     what, place->path, strerror(error));
 }
 
 /* The lock is held before anybody can take us for dead, unless a sweeper was quicker: then once more. */

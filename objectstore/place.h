@@ -22,10 +22,10 @@
 
 typedef struct dmi_place {
     char *path;
-    int fd;                 /* the directory */
-    char home[48];          /* the name of our own directory in it, or "" */
-    int home_fd, lock_fd;   /* -1: none yet */
-    unsigned made;          /* files that have a name */
+    int fd;               /* the directory */
+    char home[48];        /* the name of our own directory in it, or "" */
+    int home_fd, lock_fd; /* -1: none yet */
+    unsigned made;        /* files that have a name */
 } dmi_place;
 
 /* Check `path` (of `length` characters), sweep it. On failure nothing is left open. DM_ERR_OPTION,

@@ -199,7 +199,7 @@ static uint32_t next_turn(dmi_spill *spill)
 
 /* To each directory in turn, until one takes it. The last one's word is what is said. */
 static dm_status write_to_any(dmi_spill *spill, dmi_batch *b, const atomic_bool *cancelled,
-                                 outlet **where)
+                              outlet **where)
 {
     uint32_t turn = next_turn(spill);
     dm_status status = DM_OK;
@@ -233,7 +233,7 @@ static bool prepare(dmi_spill *spill, dmi_batch *b, bool new)
             return false;
     lock(spill);
     bool done = true;
-    for (uint32_t i = 0; i < b->parts && new && done; i++)
+    for (uint32_t i = 0; i < b->parts && new &&done; i++)
         done = (b->part[i].ticket = dmi_ledger_take(&spill->ledger)) != 0;
     unlock(spill);
     return done;
@@ -346,10 +346,10 @@ static held begin_read(dmi_spill *spill, uint32_t ticket)
     assert(e->unit);
     dmi_unit_hold(e->unit);
     held it = {.unit = e->unit,
-                 .file = e->unit->file,
-                 .at = e->unit->run->first * DMI_BLOCK + e->at,
-                 .stored = e->stored,
-                 .count = e->count};
+               .file = e->unit->file,
+               .at = e->unit->run->first * DMI_BLOCK + e->at,
+               .stored = e->stored,
+               .count = e->count};
     unlock(spill);
     return it;
 }
@@ -366,12 +366,15 @@ static void end_read(dmi_spill *spill, const held *h, uint64_t start, bool well)
 
 static dm_status corrupt(const held *h, uint64_t id, const char *what)
 {
-    return dmi_error(DM_ERR_CORRUPT, "part %llx of a spilled object was damaged on disk (%s, bytes %llu to "
-                     "%llu): %s", (unsigned long long)id, h->file->name, (unsigned long long)h->at,
+    return dmi_error(DM_ERR_CORRUPT,
+                     "part %llx of a spilled object was damaged on disk (%s, bytes %llu to "
+                     "%llu): %s",
+                     (unsigned long long)id, h->file->name, (unsigned long long)h->at,
                      (unsigned long long)(h->at + h->stored), what);
 }
 
-static dm_status decode(const held *h, const dmi_stage *stage, const uint8_t *part, uint64_t id, void *to)
+static dm_status decode(const held *h, const dmi_stage *stage, const uint8_t *part, uint64_t id,
+                        void *to)
 {
     dmi_part_header header;
     memcpy(&header, part, sizeof header);
@@ -381,8 +384,8 @@ static dm_status decode(const held *h, const dmi_stage *stage, const uint8_t *pa
     uint64_t sum;
     dmi_coding coding = {.plain = header.plain, .element = header.element};
     DMI_STEP(); /* `to` is shared memory */
-    if (!dmi_codec_decode(stage->codec, &coding, part + sizeof header, header.stored, to, header.count,
-                          &sum))
+    if (!dmi_codec_decode(stage->codec, &coding, part + sizeof header, header.stored, to,
+                          header.count, &sum))
         return corrupt(h, id, "it cannot be decoded");
     return sum == header.sum ? DM_OK : corrupt(h, id, "its checksum does not fit");
 }
@@ -522,16 +525,20 @@ static bool give_back(dmi_spill *spill, bool all)
 
 /* ---- moving what lives among the dead ---- */
 
-enum { READ_AT = 2 << 20 }; /* where in the stage a unit is read to; what lives is copied to the front */
+enum {
+    READ_AT = 2 << 20
+}; /* where in the stage a unit is read to; what lives is copied to the front */
 static_assert(MOVE_MOST * (DMI_PACK_MOST / 2 + DMI_BLOCK) <= READ_AT, "the copies end before");
 
 /* Under the lock: the living parts of a unit, `at` counted in it. How many. */
-static uint32_t list_alive(const dmi_spill *spill, const dmi_unit *unit, dmi_placed *alive, uint32_t most)
+static uint32_t list_alive(const dmi_spill *spill, const dmi_unit *unit, dmi_placed *alive,
+                           uint32_t most)
 {
     uint32_t n = 0;
     for (uint32_t ticket = unit->first; ticket && n < most; n++) {
         const dmi_entry *e = dmi_ledger_find(&spill->ledger, ticket);
-        alive[n] = (dmi_placed){.at = e->at, .stored = e->stored, .count = e->count, .ticket = ticket};
+        alive[n] =
+            (dmi_placed){.at = e->at, .stored = e->stored, .count = e->count, .ticket = ticket};
         ticket = e->next;
     }
     return n;
@@ -676,8 +683,9 @@ static dm_status open_places(dmi_spill *spill, const char *dirs)
             return status;
         dirs += length + (dirs[length] == ':');
     }
-    return spill->outlets ? DM_OK
-                          : dmi_error(DM_ERR_OPTION, "no spill directory is named; set DM_SPILL_DIR");
+    return spill->outlets
+               ? DM_OK
+               : dmi_error(DM_ERR_OPTION, "no spill directory is named; set DM_SPILL_DIR");
 }
 
 static void init(dmi_spill *spill, const dmi_spill_settings *settings)

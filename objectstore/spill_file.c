@@ -218,8 +218,9 @@ dm_status dmi_spill_file_room(const dmi_spill_file *file, uint64_t more, double 
     double all = used + (double)about.f_bavail * unit;
     if (all <= 0 || used + (double)more <= limit * all)
         return DM_OK;
-    return dmi_error(DM_ERR_DISK_FULL,
-                     "%s: its file system is %.0f %% full, and spilling may fill it to %.0f %%; make room "
-                     "there, set DM_SPILL_DIR to another disk, or raise the fill limit",
-                     file->name, 100 * used / all, 100 * limit);
+    return dmi_error(
+        DM_ERR_DISK_FULL,
+        "%s: its file system is %.0f %% full, and spilling may fill it to %.0f %%; make room "
+        "there, set DM_SPILL_DIR to another disk, or raise the fill limit",
+        file->name, 100 * used / all, 100 * limit);
 }

@@ -17,8 +17,6 @@
 #include "objectstore/ledger.h"
 #include "objectstore/place.h"
 
-
-
 typedef struct dmi_spill_file {
     int fd;
     atomic_bool direct;  /* private atomic */

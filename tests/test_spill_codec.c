@@ -11,7 +11,8 @@
 enum { MOST = 700001 };
 
 static uint8_t raw[MOST], one[MOST], other[MOST];
-static const size_t counts[] = {0, 1, 7, 8, 31, 32, 33, 63, 64, 100, 255, 256, 257, 1000, 4096, 65536};
+static const size_t counts[] = {0,  1,   7,   8,   31,  32,   33,   63,
+                                64, 100, 255, 256, 257, 1000, 4096, 65536};
 
 /* ---- filters ---- */
 
@@ -125,8 +126,8 @@ static void what_is_coded_is_decoded(void **state)
 }
 
 /* As of before or not at all: nothing else may come with the right sum. */
-static void decode_damaged(dmi_codec *codec, const dmi_coding *coding, const uint8_t *from, size_t bytes,
-                           size_t count)
+static void decode_damaged(dmi_codec *codec, const dmi_coding *coding, const uint8_t *from,
+                           size_t bytes, size_t count)
 {
     uint64_t found;
     uint8_t *exact = malloc(bytes + !bytes), *to = malloc(count + !count);
@@ -151,7 +152,8 @@ static void damage_leads_nowhere(void **state)
         for (int i = 0; i < TRIALS; i++) {
             memcpy(bad, coded, stored);
             for (int flips = 1 + rand_r(&seed) % 4; flips > 0; flips--)
-                bad[(size_t)rand_r(&seed) % (i % 2 ? stored : 100)] ^= (uint8_t)(1 << rand_r(&seed) % 8);
+                bad[(size_t)rand_r(&seed) % (i % 2 ? stored : 100)] ^=
+                    (uint8_t)(1 << rand_r(&seed) % 8);
             size_t bytes = i % 3 == 0 ? (size_t)rand_r(&seed) % (stored + 1) : stored;
             decode_damaged(codec, &coding, bad, bytes, COUNT);
         }
@@ -188,7 +190,8 @@ static void a_cancelled_one_stops(void **state)
     dmi_coding coding = {0, 4, 0, 1};
     dmi_codec *codec = dmi_codec_create();
     encode(codec, &coding, MOST);
-    assert_int_equal(dmi_codec_encode(codec, &coding, raw, MOST, coded, &sum, &cancelled), SIZE_MAX);
+    assert_int_equal(dmi_codec_encode(codec, &coding, raw, MOST, coded, &sum, &cancelled),
+                     SIZE_MAX);
     dmi_codec_destroy(codec);
     free(coded);
     coded = NULL;

@@ -32,7 +32,8 @@ static dmi_spill *begin(bool buffered)
     for (int i = 0; i < N; i++) {
         bytes[i] = malloc(size_of(i));
         spilling_fill(bytes[i], size_of(i), kind_of(i), (unsigned)i);
-        parts[i] = (dmi_part){.bytes = bytes[i], .count = size_of(i), .element = 4, .id = (uint64_t)i};
+        parts[i] =
+            (dmi_part){.bytes = bytes[i], .count = size_of(i), .element = 4, .id = (uint64_t)i};
     }
     assert_ok(dmi_spill_write(spill, parts, N, NULL));
     for (int i = 0; i < N; i++) {
@@ -104,7 +105,8 @@ static void no_flip_is_silent(void **state)
         spilling_fill(expected, size_of(i), kind_of(i), (unsigned)i);
         where(spill, i, &from, &to);
         for (int n = 0; n <= FLIPS / N; n++) {
-            off_t at = from + rand_r(&seed) % (n % 4 ? (int)(to - from) : 48); /* often the header */
+            off_t at =
+                from + rand_r(&seed) % (n % 4 ? (int)(to - from) : 48); /* often the header */
             int bit = rand_r(&seed) % 8;
             flip(fd, at, bit);
             caught += found_out(spill, i, expected, found);
@@ -130,8 +132,8 @@ static void flips_under_direct_io(void **state)
         where(spill, i, &from, &to);
         flip(fd, from + 24, 3); /* the size of what is stored */
         assert_int_equal(fsync(fd), 0);
-        assert_refused(dmi_spill_read(spill, tickets[i], (uint64_t)i, found, size_of(i)), DM_ERR_CORRUPT,
-                       "checksum");
+        assert_refused(dmi_spill_read(spill, tickets[i], (uint64_t)i, found, size_of(i)),
+                       DM_ERR_CORRUPT, "checksum");
         free(found);
     }
     close(fd);
@@ -148,15 +150,15 @@ static void a_file_that_was_cut(void **state)
         where(spill, N - 1, &from, &to);
         assert_int_equal(ftruncate(fd, from + (to - from) / 2), 0);
         char *found = malloc(size_of(N - 1));
-        assert_refused(dmi_spill_read(spill, tickets[N - 1], N - 1, found, size_of(N - 1)), DM_ERR_CORRUPT,
-                       "ends");
+        assert_refused(dmi_spill_read(spill, tickets[N - 1], N - 1, found, size_of(N - 1)),
+                       DM_ERR_CORRUPT, "ends");
         spilling_check(spill, tickets[0], size_of(0), kind_of(0), 0); /* what is there is there */
         assert_int_equal(ftruncate(fd, 0), 0);
         free(found);
         found = malloc(sizes[7]);
         for (int i = 0; i < N; i++)
-            assert_refused(dmi_spill_read(spill, tickets[i], (uint64_t)i, found, size_of(i)), DM_ERR_CORRUPT,
-                           "ends");
+            assert_refused(dmi_spill_read(spill, tickets[i], (uint64_t)i, found, size_of(i)),
+                           DM_ERR_CORRUPT, "ends");
         free(found);
         close(fd);
         dmi_spill_destroy(spill);
@@ -177,7 +179,8 @@ static void a_part_that_lies_where_another_was(void **state)
     assert_int_equal(pwrite(fd, bytes, (size_t)(to - from), from), to - from);
     free(bytes);
     bytes = malloc(size_of(3));
-    assert_refused(dmi_spill_read(spill, tickets[3], 3, bytes, size_of(3)), DM_ERR_CORRUPT, "another part");
+    assert_refused(dmi_spill_read(spill, tickets[3], 3, bytes, size_of(3)), DM_ERR_CORRUPT,
+                   "another part");
     free(bytes);
     close(fd);
     dmi_spill_destroy(spill);
@@ -221,8 +224,8 @@ static void damage_survives_moving(void **state)
 }
 
 static const struct CMUnitTest tests[] = {
-    cmocka_unit_test(no_flip_is_silent),       cmocka_unit_test(flips_under_direct_io),
-    cmocka_unit_test(a_file_that_was_cut),     cmocka_unit_test(a_part_that_lies_where_another_was),
+    cmocka_unit_test(no_flip_is_silent),      cmocka_unit_test(flips_under_direct_io),
+    cmocka_unit_test(a_file_that_was_cut),    cmocka_unit_test(a_part_that_lies_where_another_was),
     cmocka_unit_test(damage_survives_moving),
 };
 

@@ -342,10 +342,17 @@ static void a_cancelled_write_leaves_nothing(void **state)
 
 #define CASE(name) cmocka_unit_test_teardown(name, restore)
 static const struct CMUnitTest tests[] = {
-    CASE(short_writes_and_reads), CASE(interrupted_calls),      CASE(a_storm_of_signals),
-    CASE(writes_that_fail),       CASE(reads_that_fail),        CASE(moves_that_fail),
-    CASE(without_nameless_files), CASE(without_direct_io),      CASE(direct_io_that_is_refused_late),
-    CASE(a_directory_that_vanishes), CASE(a_cancelled_write_leaves_nothing),
+    CASE(short_writes_and_reads),
+    CASE(interrupted_calls),
+    CASE(a_storm_of_signals),
+    CASE(writes_that_fail),
+    CASE(reads_that_fail),
+    CASE(moves_that_fail),
+    CASE(without_nameless_files),
+    CASE(without_direct_io),
+    CASE(direct_io_that_is_refused_late),
+    CASE(a_directory_that_vanishes),
+    CASE(a_cancelled_write_leaves_nothing),
 };
 
 int main(void)

@@ -170,8 +170,10 @@ static void sizes_from_one_block_to_a_petabyte(void **state)
 }
 
 static const struct CMUnitTest tests[] = {
-    cmocka_unit_test(as_a_naive_account_says),    cmocka_unit_test(idle_blocks_come_first),
-    cmocka_unit_test(neighbours_become_one),      cmocka_unit_test(no_more_than_may_be_backed),
+    cmocka_unit_test(as_a_naive_account_says),
+    cmocka_unit_test(idle_blocks_come_first),
+    cmocka_unit_test(neighbours_become_one),
+    cmocka_unit_test(no_more_than_may_be_backed),
     cmocka_unit_test(sizes_from_one_block_to_a_petabyte),
 };
 

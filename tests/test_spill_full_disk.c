@@ -46,7 +46,8 @@ static dm_status write_one(dmi_spill *spill, size_t bytes, uint32_t *ticket)
 static bool is_there(dmi_spill *spill, uint32_t ticket, size_t bytes)
 {
     memset(found, 0, sizeof found);
-    return dmi_spill_read(spill, ticket, 5, found, bytes) == DM_OK && memcmp(found, noise, bytes) == 0;
+    return dmi_spill_read(spill, ticket, 5, found, bytes) == DM_OK &&
+           memcmp(found, noise, bytes) == 0;
 }
 
 static uint64_t on_disk(dmi_spill *spill)
@@ -270,7 +271,8 @@ static void no_descriptor_left(void **state)
     none = before;
     none.rlim_cur = 3;
     assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
-    dm_status status = write_one(spill, PART, &ticket), created = dmi_spill_create(&other, &settings);
+    dm_status status = write_one(spill, PART, &ticket),
+              created = dmi_spill_create(&other, &settings);
     assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
     assert_int_equal(status, DM_ERR_FDS);
     assert_int_equal(created, DM_ERR_FDS);
@@ -280,10 +282,14 @@ static void no_descriptor_left(void **state)
 }
 
 static const struct CMUnitTest tests[] = {
-    cmocka_unit_test(no_space_at_any_byte),      cmocka_unit_test(all_or_nothing),
-    cmocka_unit_test(no_inodes),                 cmocka_unit_test(the_next_directory_takes_it),
-    cmocka_unit_test(not_beyond_the_fill_limit), cmocka_unit_test(a_limit_of_file_sizes_is_no_death),
-    cmocka_unit_test(not_beyond_limit_bytes),    cmocka_unit_test(a_read_only_directory),
+    cmocka_unit_test(no_space_at_any_byte),
+    cmocka_unit_test(all_or_nothing),
+    cmocka_unit_test(no_inodes),
+    cmocka_unit_test(the_next_directory_takes_it),
+    cmocka_unit_test(not_beyond_the_fill_limit),
+    cmocka_unit_test(a_limit_of_file_sizes_is_no_death),
+    cmocka_unit_test(not_beyond_limit_bytes),
+    cmocka_unit_test(a_read_only_directory),
     cmocka_unit_test(no_descriptor_left),
 };
 

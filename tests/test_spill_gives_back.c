@@ -8,7 +8,11 @@
 #include "objectstore/file_calls.h"
 #include "tests/support/spilling.h"
 
-enum { KIB = 1 << 10, MIB = 1 << 20, METADATA = 64 * KIB /* of the file system, counted with the file */ };
+enum {
+    KIB = 1 << 10,
+    MIB = 1 << 20,
+    METADATA = 64 * KIB /* of the file system, counted with the file */
+};
 
 static uint64_t on_disk(dmi_spill *spill)
 {
@@ -227,7 +231,8 @@ static void where_files_cannot_be_punched(void **state)
     dmi_calls.punch = cannot_punch;
     dmi_spill_stats stats;
     dmi_spill *spill = spilling_begin(NULL);
-    uint32_t a = spilling_write(spill, MIB, SPILLING_NOISE, 1), b = spilling_write(spill, MIB, SPILLING_NOISE, 2);
+    uint32_t a = spilling_write(spill, MIB, SPILLING_NOISE, 1),
+             b = spilling_write(spill, MIB, SPILLING_NOISE, 2);
     dmi_spill_free(spill, a);
     spilling_tidy(spill);
     dmi_spill_stats_get(spill, &stats);
@@ -246,9 +251,12 @@ static void where_files_cannot_be_punched(void **state)
 }
 
 static const struct CMUnitTest tests[] = {
-    cmocka_unit_test(zero_soon_after_the_last),      cmocka_unit_test(every_second_part_is_half_the_bytes),
-    cmocka_unit_test(small_parts_move_out),          cmocka_unit_test(lone_small_parts_come_together),
-    cmocka_unit_test(what_is_freed_is_used_again),   cmocka_unit_test(freed_while_it_is_read),
+    cmocka_unit_test(zero_soon_after_the_last),
+    cmocka_unit_test(every_second_part_is_half_the_bytes),
+    cmocka_unit_test(small_parts_move_out),
+    cmocka_unit_test(lone_small_parts_come_together),
+    cmocka_unit_test(what_is_freed_is_used_again),
+    cmocka_unit_test(freed_while_it_is_read),
     cmocka_unit_test(where_files_cannot_be_punched),
 };
 

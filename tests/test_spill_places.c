@@ -119,7 +119,8 @@ static const char *in_memory(void)
     dmi_spill_settings settings = {.dirs = place};
     apart_must(mount("tmpfs", place, "tmpfs", 0, "size=1m") == 0);
     apart_must(dmi_spill_create(&spill, &settings) == DM_ERR_OPTION);
-    apart_must(strstr(dm_last_error(), "DM_SPILL_DIR") && strstr(dm_last_error(), "DM_SPILL_IN_MEMORY"));
+    apart_must(strstr(dm_last_error(), "DM_SPILL_DIR") &&
+               strstr(dm_last_error(), "DM_SPILL_IN_MEMORY"));
     settings.allow_memory = true;
     apart_ok(dmi_spill_create(&spill, &settings));
     dmi_spill_destroy(spill);

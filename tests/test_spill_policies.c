@@ -6,7 +6,7 @@
 
 #include "tests/support/spilling.h"
 
-enum { N = 10, MIB = 1 << 20, SMALL = 1000 };
+enum { N = 4, MIB = 1 << 20, SMALL = 1000 };
 
 static uint64_t disk(void)
 {
@@ -162,8 +162,11 @@ static void statistics_count(void **state)
 }
 
 static const struct CMUnitTest tests[] = {
-    cmocka_unit_test(automatic), cmocka_unit_test(session), cmocka_unit_test(session_with_survivors),
-    cmocka_unit_test(never),     cmocka_unit_test(directories_take_turns),
+    cmocka_unit_test(automatic),
+    cmocka_unit_test(session),
+    cmocka_unit_test(session_with_survivors),
+    cmocka_unit_test(never),
+    cmocka_unit_test(directories_take_turns),
     cmocka_unit_test(statistics_count),
 };
 

@@ -6,16 +6,18 @@
 
 enum { MIB = 1 << 20 };
 
-static const size_t sizes[] = {0,    1,     2,     3,      7,      48,      255,     4095,        4096,    4097,
-                               9999, 16335, 16384, 65535,  65537,  131072,  262144,  262145,      1000001, MIB,
-                               3 * MIB + 5, 4 * MIB - 1, 4 * MIB};
+static const size_t sizes[] = {0,     1,      2,      3,      7,       48,          255,
+                               4095,  4096,   4097,   9999,   16335,   16384,       65535,
+                               65537, 131072, 262144, 262145, 1000001, 4 * MIB - 1, 4 * MIB};
 enum { SIZES = sizeof sizes / sizeof *sizes };
 
-static void write_and_read(dmi_spill *spill, size_t count, uint8_t element, size_t plain, spilling_kind kind)
+static void write_and_read(dmi_spill *spill, size_t count, uint8_t element, size_t plain,
+                           spilling_kind kind)
 {
     char *bytes = malloc(count + 1), *found = malloc(count + 1);
     spilling_fill(bytes, count, kind, 7);
-    dmi_part part = {.bytes = bytes, .count = count, .plain = plain, .element = element, .id = count};
+    dmi_part part = {
+        .bytes = bytes, .count = count, .plain = plain, .element = element, .id = count};
     assert_ok(dmi_spill_write(spill, &part, 1, NULL));
     memset(found, 0xa5, count + 1);
     assert_ok(dmi_spill_read(spill, part.ticket, count, found, count));
@@ -129,9 +131,12 @@ static void what_compresses_takes_less(void **state)
 }
 
 static const struct CMUnitTest tests[] = {
-    cmocka_unit_test(every_size_and_element),     cmocka_unit_test(every_filter),
-    cmocka_unit_test(with_and_without_direct_io), cmocka_unit_test(plain_bytes_in_front),
-    cmocka_unit_test(many_at_once),               cmocka_unit_test(what_compresses_takes_less),
+    cmocka_unit_test(every_size_and_element),
+    cmocka_unit_test(every_filter),
+    cmocka_unit_test(with_and_without_direct_io),
+    cmocka_unit_test(plain_bytes_in_front),
+    cmocka_unit_test(many_at_once),
+    cmocka_unit_test(what_compresses_takes_less),
 };
 
 TEST_MAIN(tests, NULL)

@@ -110,10 +110,8 @@ static void stress(dmi_spill_policy policy, uint64_t limit)
     settings.policy = policy, settings.limit_bytes = limit;
     dmi_spill *spill = spilling_begin(&settings);
     for (unsigned i = 0; i < THREADS; i++) {
-        players[i] = (player){.spill = spill,
-                              .seed = i + 1,
-                              .bytes = malloc(2 * MOST),
-                              .found = malloc(MOST)};
+        players[i] = (player){
+            .spill = spill, .seed = i + 1, .bytes = malloc(2 * MOST), .found = malloc(MOST)};
         assert_int_equal(pthread_create(&threads[i], NULL, play, &players[i]), 0);
     }
     for (int i = 0; i < THREADS; i++) {
@@ -168,7 +166,8 @@ static void *read_it(void *of)
     char *found = malloc(MOST), *expected = malloc(MOST);
     fill(expected, MOST, 1);
     atomic_fetch_add(&r->reading, 1);
-    if (dmi_spill_read(r->spill, r->ticket, 1, found, MOST) != DM_OK || memcmp(found, expected, MOST) != 0)
+    if (dmi_spill_read(r->spill, r->ticket, 1, found, MOST) != DM_OK ||
+        memcmp(found, expected, MOST) != 0)
         abort();
     free(found);
     free(expected);

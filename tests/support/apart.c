@@ -20,7 +20,8 @@ const char *apart_said(const char *file, int line, const char *what)
 
 static void child(const char *(*what)(void), bool mounts)
 {
-    if (mounts && (unshare(CLONE_NEWNS) != 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0))
+    if (mounts &&
+        (unshare(CLONE_NEWNS) != 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0))
         _exit(NOT_ALLOWED);
     const char *wrong = what();
     if (wrong)

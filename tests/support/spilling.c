@@ -100,7 +100,8 @@ uint32_t spilling_write(dmi_spill *spill, size_t bytes, spilling_kind kind, unsi
     return part.ticket;
 }
 
-void spilling_check(dmi_spill *spill, uint32_t ticket, size_t bytes, spilling_kind kind, unsigned seed)
+void spilling_check(dmi_spill *spill, uint32_t ticket, size_t bytes, spilling_kind kind,
+                    unsigned seed)
 {
     char *expected = malloc(bytes + 1), *found = malloc(bytes + 1);
     spilling_fill(expected, bytes, kind, seed);
