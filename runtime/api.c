@@ -11,6 +11,7 @@
 #include "runtime/registry.h"
 #include "runtime/residence.h"
 #include "runtime/spawn.h"
+#include "runtime/stats.h"
 #include "runtime/worker.h"
 
 dmi_session *dmi_the_session;
@@ -272,15 +273,6 @@ dm_status dm_scope_end(void)
 
 /* ---- introspection ---- */
 
-static uint64_t committed(const dmi_session *session)
-{
-    uint64_t total = dmi_word_load(&session->heap_committed);
-    for (uint32_t i = 0; i < session->lane_count; i++)
-        if (session->lanes[i].state == DMI_LANE_SERVING)
-            total += dmi_word_load(&session->lanes[i].up->committed);
-    return total;
-}
-
 dm_status dm_stats_get(dm_stats *out)
 {
     if (!is_running())
@@ -293,11 +285,7 @@ dm_status dm_stats_get(dm_stats *out)
     if (!dmi_driver_enter(session))
         return DM_ERR_SHUT_DOWN;
     dmi_turn(session);
-    *out = session->counts;
-    out->store_committed = committed(session);
-    dmi_residence_stats(session, out);
-    for (uint32_t i = 0; i < session->lane_count; i++)
-        out->workers += session->lanes[i].state == DMI_LANE_SERVING;
+    dmi_stats_collect(session, out);
     dmi_driver_leave(session);
     return DM_OK;
 }

@@ -83,6 +83,14 @@ static uint64_t room(dmi_session *session, size_t bytes)
     return offset;
 }
 
+/* It is an object, and stays where it is until seal(). */
+static void begin_unsealed(dmi_session *session, uint32_t index)
+{
+    dmi_task *task = dmi_task_at(session, index);
+    task->flags |= DMI_TASK_UNSEALED;
+    session->counts.pinned_bytes += task->bytes;
+}
+
 static dm_status put(dmi_session *session, const dm_value *value, uint32_t *index)
 {
     uint8_t wire[DMI_RECORD_ARGS];
@@ -109,7 +117,7 @@ static dm_status put(dmi_session *session, const dm_value *value, uint32_t *inde
         return DM_ERR_NOMEM;
     }
     dmi_task_is_object(session, *index, 0, offset, bytes);
-    dmi_task_at(session, *index)->flags |= DMI_TASK_UNSEALED;
+    begin_unsealed(session, *index);
     return DM_OK;
 }
 
@@ -120,6 +128,7 @@ static void seal(dmi_session *session, uint32_t index)
     if (!(task->flags & DMI_TASK_UNSEALED))
         return;
     task->flags &= (uint8_t)~DMI_TASK_UNSEALED;
+    session->counts.pinned_bytes -= task->bytes;
     dmi_residence_enter(session, index);
 }
 
@@ -320,7 +329,7 @@ static dm_status read_value(dmi_session *session, uint32_t index, dmi_found *fou
     if (into == DM_INTO_VIEW) {
         ((dm_view *)out)->pin = dmi_task_ref(session, index).id;
         dmi_task_pin(session, index);
-        task->views++;
+        session->counts.pinned_bytes += task->views++ == 0 ? task->bytes : 0;
     }
     return DM_OK;
 }
@@ -422,7 +431,7 @@ void dmi_driver_view_release(dmi_session *session, dm_view *view)
     if (((view->pin >> 32) & 0xff) == session->tag && index < session->task_high) {
         dmi_task *task = dmi_task_at(session, index);
         if (task->generation == view->pin >> 40 && task->views > 0) {
-            task->views--;
+            session->counts.pinned_bytes -= --task->views == 0 ? task->bytes : 0;
             dmi_task_unpin(session, index);
         }
     }
@@ -525,7 +534,7 @@ dm_status dmi_driver_create(dmi_session *session, dm_dtype dtype, int ndim, cons
         char *at = session->seats[0].memory.rw + offset;
         dmi_object_begin(at, dtype, ndim, shape, bytes);
         dmi_task_is_object(session, index, 0, offset, sizeof(dmi_object) + bytes);
-        dmi_task_at(session, index)->flags |= DMI_TASK_UNSEALED;
+        begin_unsealed(session, index);
         *out = (dm_buffer){.data = at + sizeof(dmi_object),
                            .bytes = bytes,
                            .dtype = dtype,

@@ -85,7 +85,9 @@ static inline uint64_t dmi_where_position(uint64_t where)
 /* ---- records (in D) ---- */
 
 enum { DMI_BLOB = 1 }; /* record flag: the arguments are a blob elsewhere */
-enum { DMI_NO_FUNCTION = 0xffff }; /* the value is no task's result */
+
+/* In the place of a function's number: this is no task's result, but was put, by the driver or in a task. */
+enum { DMI_PUT = 0xffff, DMI_PUT_IN_TASK = 0xfffe };
 
 typedef struct dmi_blob {
     uint64_t offset;

@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_NAME = 255, MAX_FUNCTIONS = 65535 }; /* DMI_NO_FUNCTION is none */
+enum { MAX_NAME = 255, MAX_FUNCTIONS = 65534 };
 
 typedef struct table {
     struct table *older;

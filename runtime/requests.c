@@ -206,6 +206,8 @@ static bool heed_adopt(dmi_session *session, dmi_lane *lane, const dmi_message *
     if (!cell_is_free(lane, message->cell) || !dmi_find_object(lane->segment, offset, &found) ||
         !dmi_task_new(session, &index))
         return false;
+    DMI_STEP();
+    dmi_record_at(session, index)->function = DMI_PUT_IN_TASK;
     dmi_task_is_object(session, index, lane->segment, offset, dmi_found_bytes(&found));
     dmi_residence_enter(session, index);
     fill_cell(lane, message, index);

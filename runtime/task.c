@@ -46,7 +46,7 @@ bool dmi_task_new(dmi_session *session, uint32_t *index)
     dmi_record *record = dmi_record_at(session, *index);
     DMI_STEP();
     record->serial = ++session->next_serial;
-    record->function = DMI_NO_FUNCTION;
+    record->function = DMI_PUT; /* until a submission says otherwise */
     record->flags = 0;
     record->arg_count = 0;
     dmi_word_prepare(&record->where, dmi_where(DMI_NOWHERE, 0, 0));
@@ -86,6 +86,8 @@ static void free_value(dmi_session *session, uint32_t index)
     }
     if (task->bytes != 0) {
         bool away = dmi_where_place(where) == DMI_DISK;
+        if (task->flags & DMI_TASK_UNSEALED)
+            session->counts.pinned_bytes -= task->bytes;
         dmi_residence_forget(session, index);
         session->counts.store_used -= away ? 0 : task->bytes;
         session->counts.objects--;
@@ -375,6 +377,8 @@ static void count_object(dmi_session *session, uint32_t index, uint64_t bytes)
     if (bytes != 0) {
         session->counts.store_used += bytes;
         session->counts.objects++;
+        if (dmi_task_at(session, index)->views != 0) /* read before it was reaped */
+            session->counts.pinned_bytes += bytes;
     }
 }
 
@@ -468,6 +472,9 @@ void dmi_task_return(dmi_session *session, uint32_t index)
 
 const char *dmi_task_name(dmi_session *session, uint32_t index)
 {
-    const dm_function *function = dmi_registry_at(dmi_record_at(session, index)->function);
-    return function ? function->name : "dm_put";
+    uint16_t number = dmi_record_at(session, index)->function;
+    const dm_function *function = dmi_registry_at(number);
+    if (function)
+        return function->name;
+    return number == DMI_PUT ? "dm_put" : number == DMI_PUT_IN_TASK ? "dm_put in a task" : "?";
 }

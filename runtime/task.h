@@ -169,7 +169,7 @@ void dmi_task_discard(dmi_session *session, uint32_t index);
 /* The arguments of a task, wherever they lie. */
 const uint8_t *dmi_task_args(dmi_session *session, uint32_t index, size_t *bytes);
 
-/* The function's name, for messages; "dm_put" of what was not made by a task. */
+/* What made it, for messages: the function's name, or "dm_put". */
 const char *dmi_task_name(dmi_session *session, uint32_t index);
 
 #endif

@@ -480,9 +480,17 @@ typedef struct dm_stats {
     uint64_t objects_lost;      /* damaged or vanished on disk; made again if that could be done */
     int spill_files;            /* open now */
     bool disk_punches;          /* the file system can give blocks of an open file back */
+    uint64_t pinned_bytes;      /* of store_used: lent to this program as views, or being made by dm_create; they
+                                   cannot be spilled */
+    dm_spill_policy spill_policy;
+    uint64_t spill_above;       /* bytes of objects in memory above which spilling begins */
 } dm_stats;
 
-/* The session's counters, as of now. */
+/*
+ * The session's counters, as of now. spilled_total / spilled_stored is the ratio of compression;
+ * spilled_total / spill_ns and restored_total / restore_ns are gigabytes a second. `dm memory PID` and
+ * `dm status PID` print the same of a program that runs, from outside.
+ */
 DM_API dm_status dm_stats_get(dm_stats *out) DM_NODISCARD;
 
 /* The process ids of the workers, at most `n`; returns how many there are. For tests and tools. */
