@@ -273,6 +273,21 @@ void dmi_residence_scope_end(dmi_session *session)
     tidy_later(session);
 }
 
+dmi_presence dmi_residence_presence(dmi_session *session, uint32_t index, uint64_t *disk_bytes)
+{
+    static const dmi_presence presences[] = {[DMI_LEAVING] = DMI_IS_LEAVING,
+                                             [DMI_GONE] = DMI_ON_DISK,
+                                             [DMI_RETURNING] = DMI_IS_RETURNING,
+                                             [DMI_BOTH] = DMI_IN_BOTH};
+    dmi_stay *stay = dmi_stay_of(session, index);
+    *disk_bytes = 0;
+    if (stay == NULL)
+        return DMI_IN_MEMORY;
+    for (uint32_t i = 0; i < stay->part_count && stay->stage != DMI_LEAVING; i++)
+        *disk_bytes += dmi_spill_stored(session->residence->spill, dmi_tickets_of(stay)[i]);
+    return presences[stay->stage];
+}
+
 void dmi_residence_stats(dmi_session *session, dm_stats *stats)
 {
     const dmi_residence *r = session->residence;

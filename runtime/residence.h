@@ -83,6 +83,17 @@ const char *dmi_residence_announcement(dmi_session *session);
 /* DMI_SPILL_SESSION: an outermost scope has ended. */
 void dmi_residence_scope_end(dmi_session *session);
 
+/* In which of the five stages an object is, for who wants to see it; and its share of blocks on disk. */
+typedef enum dmi_presence {
+    DMI_IN_MEMORY,
+    DMI_IS_LEAVING,
+    DMI_ON_DISK,
+    DMI_IS_RETURNING,
+    DMI_IN_BOTH
+} dmi_presence;
+
+dmi_presence dmi_residence_presence(dmi_session *session, uint32_t index, uint64_t *disk_bytes);
+
 void dmi_residence_stats(dmi_session *session, dm_stats *stats);
 
 #endif

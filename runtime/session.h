@@ -180,6 +180,7 @@ typedef struct dmi_session {
     bool unburied;       /* a segment could not be unmapped because of them */
     uint32_t tag;        /* of this session's refs */
     struct dmi_supervisor *supervisor;
+    struct dmi_survey *survey; /* survey.c: whose walk it is */
     dm_status broken; /* not DM_OK: no worker can be started; with its sentence */
     char broken_text[512];
     dm_stats counts;

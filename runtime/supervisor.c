@@ -1,6 +1,7 @@
 /*
  * supervisor.c - the thread that keeps the workers: starts them, hears what they say and that they
- * died, kills them when their time is up, and pumps when it is rung.
+ * died, kills them when their time is up, and pumps when it is rung. Observers come in at its door
+ * (runtime/door.h).
  *
  * A libuv loop that sleeps unless something happens: no timer runs without a reason. Decides
  * nothing about tasks: that is dispatch and recovery, called here under the role. The role is never
@@ -25,6 +26,7 @@
 
 #include "runtime/clock.h"
 #include "runtime/control.h"
+#include "runtime/door.h"
 #include "runtime/lane.h"
 #include "runtime/output.h"
 #include "runtime/registry.h"
@@ -72,6 +74,7 @@ struct dmi_supervisor {
     uv_async_t poke;
     uv_poll_t bell;
     uv_timer_t timer;
+    dmi_door *door; /* NULL: without */
     atomic_bool stopping;
     bool closing;         /* stopping has been seen */
     int64_t kill_at_ms;   /* closing: who lives then is killed */
@@ -704,6 +707,7 @@ static void begin_closing(dmi_supervisor *s)
 {
     dmi_session *session = s->session;
     s->closing = true;
+    dmi_door_close(s->door);
     s->kill_at_ms = dmi_now_ms() + CLOSING_MS;
     dmi_role_take(&session->role);
     session->closing = true;
@@ -750,6 +754,8 @@ static void *supervisor_main(void *argument)
 {
     dmi_supervisor *s = argument;
     pthread_setname_np(pthread_self(), "dm-supervisor");
+    if (dmi_door_open(&s->door, s->session, &s->loop) != DM_OK)
+        say(s, "dmrt: %s", dm_last_error());
     start_first(s);
     if (s->first_status == DM_OK)
         look_around(s);
@@ -808,6 +814,7 @@ static int start_thread(dmi_supervisor *s)
 
 static void dispose(dmi_supervisor *s)
 {
+    dmi_door_destroy(s->door);
     dmi_recipe_destroy(s->recipe);
     sem_destroy(&s->started);
     free(s);

@@ -43,6 +43,8 @@
  *    when they are read; so dm_get may wait for a disk. The files have no names unless you ask for them.
  *  - fork() gives a child in which every call returns DM_ERR_FORKED. exec is fine.
  *  - A worker's standard input is /dev/null; its output is forwarded line by line, with a prefix.
+ *  - While a session runs, you and root can look at it from outside, by the commands `dm status` and
+ *    `dm memory`: it listens on an abstract Unix socket, and nobody else is let in. Not with engine serial.
  *
  * Ownership, in two words used below. *Yours*: you release, free or destroy it. *Mine*: you may look
  * until the moment named, and never free it. A call that blocks says *Blocks*. Every call may be

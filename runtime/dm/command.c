@@ -14,8 +14,8 @@
 
 #include "runtime/dm/command.h"
 
-static const command *const commands[] = {&command_csd, &command_fwdti, &command_demo,
-                                          &command_phantom};
+static const command *const commands[] = {&command_csd,  &command_fwdti,  &command_demo,
+                                          &command_phantom, &command_memory, &command_status};
 enum { COMMANDS = sizeof commands / sizeof commands[0] };
 
 int command_failed(void)
@@ -106,14 +106,16 @@ double command_seconds(void)
 
 static int help(void)
 {
-    printf("dm - fits diffusion MRI on all cores, with the dmrt runtime\n\n"
+    printf("dm - fits diffusion MRI on all cores, with the dmrt runtime, and looks at programs that\n"
+           "     run with it\n\n"
            "Usage: dm COMMAND [OPTION...]\n\n");
     for (int i = 0; i < COMMANDS; i++)
         printf("  %-10s %s\n", commands[i]->name, commands[i]->summary);
     printf("  %-10s %s\n  %-10s %s\n", "version", "the version of dm and its runtime", "help",
            "this text; dm help COMMAND, dm COMMAND --help: a command's options");
     printf("\nEnds with 0 when it did what was asked, 1 when that failed (a message on stderr\n"
-           "says why), 2 when it did not understand its arguments.\n");
+           "says why), 2 when it did not understand its arguments, 3 when there is no running\n"
+           "program to look at.\n");
     return DM_EXIT_OK;
 }
 

@@ -9,8 +9,8 @@
 
 #include "dm/dm.h"
 
-/* Exit statuses, the same for every subcommand. */
-enum { DM_EXIT_OK = 0, DM_EXIT_FAILED = 1, DM_EXIT_USAGE = 2 };
+/* Exit statuses, the same for every subcommand. DM_EXIT_NONE: there is no such running program. */
+enum { DM_EXIT_OK = 0, DM_EXIT_FAILED = 1, DM_EXIT_USAGE = 2, DM_EXIT_NONE = 3 };
 
 /* A subcommand. argv[0] is its own name; run gives the exit status. */
 typedef struct command {
@@ -18,11 +18,12 @@ typedef struct command {
     int (*run)(int argc, char **argv);
 } command;
 
-extern const command command_csd, command_fwdti, command_demo, command_phantom;
+extern const command command_csd, command_fwdti, command_demo, command_phantom, command_memory, command_status;
 
 /*
  * A subcommand reads its options first, then calls dm_init, and only then does anything that others
- * can see: workers are started with the same arguments and get no further than dm_init.
+ * can see: workers are started with the same arguments and get no further than dm_init. Those that look
+ * at other programs (observers.h) start no session of their own.
  */
 
 /* "dm: <dm_last_error()>" on stderr; gives DM_EXIT_FAILED. */

@@ -58,6 +58,24 @@ figures *figures_within(figures *f, const char *name)
     return (figures *)inner;
 }
 
+figures *figures_list(figures *f, const char *name)
+{
+    cJSON *list = cJSON_AddArrayToObject(json_of(f), name);
+    expect(list);
+    return (figures *)list;
+}
+
+figures *figures_item(figures *list)
+{
+    cJSON *item = cJSON_CreateObject();
+    if (!cJSON_AddItemToArray(json_of(list), item)) {
+        cJSON_Delete(item);
+        item = NULL;
+    }
+    expect(item);
+    return (figures *)item;
+}
+
 static dm_status written(const char *text, const char *path)
 {
     FILE *file = strcmp(path, "-") == 0 ? stdout : fopen(path, "w");

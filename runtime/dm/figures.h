@@ -22,6 +22,10 @@ void figures_flag(figures *f, const char *name, bool value);
 /* An object inside `f`. Mine. */
 figures *figures_within(figures *f, const char *name);
 
+/* A list inside `f`, and one more object in a list. Mine. */
+figures *figures_list(figures *f, const char *name);
+figures *figures_item(figures *list);
+
 /* To a file, or to stdout if the path is "-". Returns DM_ERR_IO, DM_ERR_NOMEM. */
 dm_status figures_write(const figures *f, const char *path) DM_NODISCARD;
 
