@@ -246,7 +246,7 @@ static kept *find(dmi_survey *s, uint32_t index)
 static void note_cell(dmi_survey *s, uint32_t cell)
 {
     const dmi_lane *lane = &s->session->lanes[s->lane];
-    kept *k = cell < lane->cell_room && lane->cells[cell] != 0 ? find(s, lane->cells[cell] - 1) : NULL;
+    kept *k = cell < lane->cell_room && lane->cells[cell].record != 0 ? find(s, lane->cells[cell].record - 1) : NULL;
     if (k == NULL)
         return;
     k->line.worker_refs++;
