@@ -272,8 +272,7 @@ static dm_status fly(run *r, flight *l, const dm_fit_options *options)
             submit_next(r, l);
         DM_TRY(gather_next(r, l));
         if (options && options->progress)
-            options->progress(options->context, chunk_begin(&l->cut, l->gathered),
-                              l->cut.n_voxels);
+            options->progress(options->context, chunk_begin(&l->cut, l->gathered), l->cut.n_voxels);
     }
     return DM_OK;
 }

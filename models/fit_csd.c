@@ -160,8 +160,8 @@ static dm_status job_init(csd_job *job, const dm_csd_fit_input *input, const dm_
     job->settings = input->settings ? *input->settings : dm_csd_defaults();
     job->n_coefficients = dm_sh_count(job->settings.lmax);
     if (job->n_coefficients == 0)
-        return dmi_error(DM_ERR_INVALID, "lmax is %d; it must be even, 2 to %d",
-                         job->settings.lmax, DM_SH_MAX_ORDER);
+        return dmi_error(DM_ERR_INVALID, "lmax is %d; it must be even, 2 to %d", job->settings.lmax,
+                         DM_SH_MAX_ORDER);
     DM_TRY(dmi_fit_check_map(maps->coefficients, "coefficients", input->dwi, job->n_coefficients));
     DM_TRY(dmi_fit_check_map(maps->gfa, "GFA", input->dwi, 1));
     return dmi_fit_check_map(maps->iterations, "iterations", input->dwi, 1);

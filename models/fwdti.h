@@ -32,11 +32,11 @@ struct dm_fwdti {
     size_t n;                       /* volumes, N */
     size_t padded;                  /* with the padding */
     size_t n_b0;
-    size_t *b0;                   /* n_b0 volume indices */
-    double *w[DMI_FWDTI_TENSOR];  /* columns of W; the seventh is -1 throughout */
-    double *water;                /* exp(-b Diso), 0 in the padding */
-    double *present;              /* 1, 0 in the padding */
-    double *memory;               /* of all these columns */
+    size_t *b0;                  /* n_b0 volume indices */
+    double *w[DMI_FWDTI_TENSOR]; /* columns of W; the seventh is -1 throughout */
+    double *water;               /* exp(-b g^T g Diso), 0 in the padding */
+    double *present;             /* 1, 0 in the padding */
+    double *memory;              /* of all these columns */
 };
 
 /* A voxel on its way: columns as long as the model's, and what was found out about it. */

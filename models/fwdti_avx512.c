@@ -1,5 +1,7 @@
 /*
  * fwdti_avx512.c - the sweeps of the free-water fit for x86-64 processors with AVX-512.
+ *
+ * Compilers without the pragma have none; there the plain ones run.
  */
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
 #pragma GCC target("avx2,fma,bmi,bmi2,avx512f,avx512bw,avx512cd,avx512dq,avx512vl")

@@ -2,19 +2,18 @@
  * fwdti_nls.c - the non-linear fit of a voxel: Levenberg and Marquardt from where the linear fit
  * ended (More 1978, with the rules of MINPACK's lmder), S0 and the tensor free.
  *
- *     r_i = s_i - [(1 - f) exp(W_i . x) + f exp(-b_i Diso - x6)],   f = (1 + sin(x7 - pi/2)) / 2
+ *     r_i = s_i - [(1 - f) exp(W_i . x) + f w_i exp(-x6)],   f = (1 + sin(x7 - pi/2)) / 2
  *
- * (Neto Henriques et al. 2017.) Scaled by the running maximum of the norms of the Jacobian's
- * columns: as f goes to 0 the last column vanishes, and with its norm of the moment the fit would
- * stall there. The Jacobian is exact where MINPACK's lmdif, DIPY's choice, takes differences; each
- * counts as the 8 evaluations it would have been, so that both give up at the same count.
+ * where w_i is the water's signal with S0 = 1 (Neto Henriques et al. 2017). Scaled by the running
+ * maximum of the norms of the Jacobian's columns: as f goes to 0 the last column vanishes, and with
+ * its norm of the moment the fit would stall there. The Jacobian is exact where MINPACK's lmdif,
+ * DIPY's choice, takes differences; each counts as the 8 evaluations it would have been, so that both
+ * give up at the same count.
  */
 #include "models/fwdti.h"
 #include "models/trust_region.h"
 
-#include <float.h>
 #include <math.h>
-#include <string.h>
 
 enum {
     TENSOR = DMI_FWDTI_TENSOR,
@@ -106,9 +105,8 @@ static bool try_step(search *s, bool first, gain *of)
         s->radius = fmin(s->radius, of->step_length);
     evaluate(s, &s->there);
     const double linear = form(s, step) / s->here.squares, damped = s->par * sum / s->here.squares;
-    of->actual = 0.01 * s->there.squares < s->here.squares
-                     ? 1 - s->there.squares / s->here.squares
-                     : -1;
+    of->actual =
+        0.01 * s->there.squares < s->here.squares ? 1 - s->there.squares / s->here.squares : -1;
     of->predicted = linear + 2 * damped;
     of->slope = -(linear + damped);
     of->ratio = of->predicted != 0 ? of->actual / of->predicted : 0;

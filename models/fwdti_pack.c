@@ -14,7 +14,7 @@ typedef struct parts {
 static_assert(sizeof(parts) == 24, "no padding: every byte that is shipped has a meaning");
 
 static const dmi_setup_kind kind = {"free water", "dm_fwdti_packed_bytes", "dm-fwdti",
-                                   sizeof(parts)};
+                                    sizeof(parts)};
 
 size_t dm_fwdti_packed_bytes(const dm_gradients *gradients)
 {

@@ -127,8 +127,7 @@ static void residuals(const dm_fwdti *m, const dm_fwdti_workspace *w, dmi_fwdti_
     const double water = at->f * lanes_exp(lanes_all(-at->x[TENSOR]))[0];
     lanes sum = lanes_all(0);
     for (size_t i = 0; i < m->padded; i += LANES) {
-        const lanes t =
-            only_present(m, i, lanes_exp(tissue_exponent(m, i, at->x, -at->x[TENSOR])));
+        const lanes t = only_present(m, i, lanes_exp(tissue_exponent(m, i, at->x, -at->x[TENSOR])));
         const lanes r = lanes_load(w->s + i) - water * lanes_load(m->water + i) - tissue * t;
         lanes_store(at->t + i, t);
         lanes_store(at->r + i, r);
@@ -209,7 +208,7 @@ static void functions(const double *x, double *exponentials, double *logarithms)
 
 #define SWEEPS                                                                                     \
     {                                                                                              \
-        weigh, try_f, residuals, derivatives, functions                                                   \
+        weigh, try_f, residuals, derivatives, functions                                            \
     }
 
 #endif

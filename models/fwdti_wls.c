@@ -21,8 +21,8 @@ static const double LEAST_PIVOT = 1e-10;
 
 bool dmi_fwdti_decompose(const double tensor[TENSOR], double *parameters)
 {
-    const double matrix[9] = {tensor[0], 0, 0, tensor[1], tensor[2], 0,
-                              tensor[3], tensor[4], tensor[5]};
+    const double matrix[9] = {tensor[0], 0,         0,         tensor[1], tensor[2],
+                              0,         tensor[3], tensor[4], tensor[5]};
     if (!dmi_symmetric_eigen(3, 3, matrix, parameters, parameters + 3))
         return false;
     for (int k = 0; k < 3; k++)
@@ -118,8 +118,7 @@ bool dmi_fwdti_wls(const dm_fwdti *model, dm_fwdti_workspace *w, double *paramet
         return false;
     const double md = plain_diffusivity(w, z);
     memset(parameters, 0, DM_FWDTI_PARAMETERS * sizeof *parameters);
-    if (!(md < settings->mdreg && w->mean > settings->min_signal &&
-          w->s0 > settings->min_signal)) {
+    if (!(md < settings->mdreg && w->mean > settings->min_signal && w->s0 > settings->min_signal)) {
         parameters[DM_FWDTI_F] = md > settings->mdreg;
         return !isnan(md);
     }

@@ -157,8 +157,8 @@ static inline lanes lanes_log(lanes x)
 #else
 
 #define LANES_LN2_HIGH 0x1.62e42p-1 /* few enough bits to be exact times any exponent */
-#define LANES_LN2_LOW 0x1.fdf473de6af28p-22
-#define LANES_LOG2E 0x1.71547652b82fep+0
+#define LANES_LN2_LOW  0x1.fdf473de6af28p-22
+#define LANES_LOG2E    0x1.71547652b82fep+0
 
 /*
  * e^x, with x kept in -708 .. 709. x = k ln 2 + r, |r| <= ln 2 / 2;

@@ -48,11 +48,10 @@ static dm_status check(const dmi_setup_kind *kind, const header *head, size_t n_
         return dmi_error(DM_ERR_FORMAT, "%s setup: the bytes do not begin like those of a setup",
                          kind->name);
     if (head->order != ORDER || head->version != VERSION)
-        return dmi_error(
-            DM_ERR_FORMAT,
-            "%s setup: packed by version %u in byte order %08x, expected %d and %08x; "
-            "pack and unpack with the same build",
-            kind->name, head->version, head->order, VERSION, ORDER);
+        return dmi_error(DM_ERR_FORMAT,
+                         "%s setup: packed by version %u in byte order %08x, expected %d and %08x; "
+                         "pack and unpack with the same build",
+                         kind->name, head->version, head->order, VERSION, ORDER);
     const size_t left = n_bytes - sizeof *head - kind->settings_bytes;
     if (left % VOLUME_BYTES != 0 || head->n_volumes != left / VOLUME_BYTES)
         return dmi_error(DM_ERR_FORMAT,

@@ -6,8 +6,8 @@
  */
 #include "test_fit_shell.h"
 
-#define S101 DM_TEST_DATA "/s101"
-#define S64 DM_TEST_DATA "/s64"
+#define S101   DM_TEST_DATA "/s101"
+#define S64    DM_TEST_DATA "/s64"
 #define DM_FIT DM_BIN_DIR "/dm fit fwdti "
 #define DATA(set)                                                                                  \
     "--dwi " set "/dwi.nii.gz --bval " set "/dwi.bval --bvec " set "/dwi.bvec --mask " set         \
@@ -35,8 +35,8 @@ static void check_share(const dm_volume *map, size_t volume, const dm_volume *re
 {
     size_t within = 0;
     for (size_t voxel = 0; voxel < VOXELS; voxel++)
-        within += fabs(value(map, voxel, volume) - value(reference, voxel, reference_volume)) <=
-                  bound;
+        within +=
+            fabs(value(map, voxel, volume) - value(reference, voxel, reference_volume)) <= bound;
     assert_true((double)within >= 0.99 * VOXELS);
 }
 
@@ -88,8 +88,9 @@ static void how_does_not_show(void **state)
     assert_runs(FIT "--float64");
     assert_runs("mv out first");
     assert_runs(DM_FIT DATA(S101) "--float64 --workers 2 --voxels-per-chunk 7");
-    assert_runs("for f in f fa md ad rd params; do cmp out/fwdti_$f.nii.gz first/fwdti_$f.nii.gz || "
-                "exit 1; done");
+    assert_runs(
+        "for f in f fa md ad rd params; do cmp out/fwdti_$f.nii.gz first/fwdti_$f.nii.gz || "
+        "exit 1; done");
 }
 
 static void what_was_done_is_told(void **state)
@@ -189,13 +190,11 @@ static void settings_reach_the_fit(void **state)
 static void usage_is_told(void **state)
 {
     (void)state;
-    static const char *const wrong[][2] = {{"--method mcmc", "wls or nls"},
-                                           {"--mdreg -1", "'-1'"},
-                                           {"--min-signal 0", "above 0"},
-                                           {"--piterations 9", "1 to 8"},
-                                           {"--lmax 8", "unknown"},
-                                           {"--chunks 2 --voxels-per-chunk 2", "exclude"},
-                                           {"surplus", "'surplus'"}};
+    static const char *const wrong[][2] = {
+        {"--method mcmc", "wls or nls"}, {"--mdreg -1", "'-1'"},
+        {"--min-signal 0", "above 0"},   {"--piterations 9", "1 to 8"},
+        {"--lmax 8", "unknown"},         {"--chunks 2 --voxels-per-chunk 2", "exclude"},
+        {"surplus", "'surplus'"}};
     for (size_t k = 0; k < sizeof wrong / sizeof wrong[0]; k++) {
         assert_int_equal(shell(FIT "%s", wrong[k][0]), 2);
         assert_said(wrong[k][1]);

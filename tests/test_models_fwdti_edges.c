@@ -185,8 +185,7 @@ static void wls_is_the_start_and_on_the_grid(void **state)
     bench *b = *state;
     double p[P], squares = 0;
     int32_t evaluations = -7;
-    assert_dm_ok(
-        dm_fwdti_fit(b->wls.model, b->wls.workspace, 1, b->signals, p, &evaluations));
+    assert_dm_ok(dm_fwdti_fit(b->wls.model, b->wls.workspace, 1, b->signals, p, &evaluations));
     assert_int_equal(evaluations, 0);
     assert_true(fabs(1000 * p[F] - nearbyint(1000 * p[F])) < 1e-9);
     for (int k = 3; k < F; k++)
@@ -277,8 +276,8 @@ static void calls_that_make_no_sense_are_refused(void **state)
     assert_dm_ok(dm_fwdti_fit(b->nls.model, b->nls.workspace, 0, NULL, NULL, NULL));
     golden other = golden_open("fwdti_edges");
     water w = water_open(other.gradients, DM_FWDTI_NLS);
-    assert_dm_error(dm_fwdti_fit(b->nls.model, w.workspace, 1, b->signals, p, NULL),
-                    DM_ERR_INVALID, "163 volumes, the model has 102");
+    assert_dm_error(dm_fwdti_fit(b->nls.model, w.workspace, 1, b->signals, p, NULL), DM_ERR_INVALID,
+                    "163 volumes, the model has 102");
     water_close(&w);
     golden_close(&other);
     dm_fwdti_destroy(NULL);

@@ -63,8 +63,9 @@ static void check(const golden *g, const double *found, const double *reference,
         within += d <= b.most;
         most = greater(d, most);
     }
-    print_message("%s %s, %s: %.3f %% within %g, at most %.1e\n", g->name, dmi_isa_name(dmi_isa_best()),
-                  b.name, 100 * (double)within / (double)g->n, b.most, most);
+    print_message("%s %s, %s: %.3f %% within %g, at most %.1e\n", g->name,
+                  dmi_isa_name(dmi_isa_best()), b.name, 100 * (double)within / (double)g->n, b.most,
+                  most);
     if ((double)within < b.share * (double)g->n)
         fail_msg("%s: %.1f %% of the %s were to be within %g", g->name, 100 * b.share, b.name,
                  b.most);

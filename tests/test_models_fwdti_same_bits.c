@@ -116,8 +116,7 @@ static void threads_do_not_show(void **state)
 static void a_shipped_model_does_not_show(void **state)
 {
     (void)state;
-    const dm_fwdti_settings settings[2] = {dm_fwdti_defaults(),
-                                           {DM_FWDTI_WLS, 2.5e-3, 1e-3, 2}};
+    const dm_fwdti_settings settings[2] = {dm_fwdti_defaults(), {DM_FWDTI_WLS, 2.5e-3, 1e-3, 2}};
     golden g = golden_open("s101");
     const size_t n_bytes = dm_fwdti_packed_bytes(g.gradients);
     char *bytes = golden_alloc(n_bytes + 1, 1);

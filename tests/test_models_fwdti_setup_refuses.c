@@ -44,8 +44,8 @@ static void any_other_size_is_refused(void **state)
         free(cut);
     }
     assert_null(model);
-    assert_dm_error(dm_fwdti_pack(NULL, p->g.gradients, p->bytes, p->n - 1),
-                    DM_ERR_INVALID, "dm_fwdti_packed_bytes()");
+    assert_dm_error(dm_fwdti_pack(NULL, p->g.gradients, p->bytes, p->n - 1), DM_ERR_INVALID,
+                    "dm_fwdti_packed_bytes()");
 }
 
 static void check_changed(packed *p, size_t at, const void *bytes, size_t n, const char *words)
