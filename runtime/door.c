@@ -39,7 +39,7 @@ typedef struct guest {
     guest_state state;
     int socket;
     uv_poll_t poll;
-    int64_t until_ms; /* ASKING, HEARING: then it is put out */
+    int64_t due_ms; /* ASKING, HEARING: it is put out; WAITING: the next piece */
     dmi_survey *survey; /* WAITING, HEARING */
 } guest;
 
@@ -107,10 +107,11 @@ static void on_writable(uv_poll_t *poll, int status, int events)
 
 static void make_piece(guest *g)
 {
-    if (!dmi_survey_piece(g->survey))
+    bool done = dmi_survey_piece(g->survey);
+    g->due_ms = dmi_now_ms() + (done ? PATIENCE_MS : PAUSE_MS);
+    if (!done)
         return;
     g->state = HEARING;
-    g->until_ms = dmi_now_ms() + PATIENCE_MS;
     if (uv_poll_start(&g->poll, UV_WRITABLE, on_writable) != 0)
         put_out(g);
 }
@@ -138,7 +139,7 @@ static void begin_survey(guest *g, const dmi_request *request)
         return;
     }
     g->state = WAITING;
-    make_piece(g);
+    g->due_ms = dmi_now_ms() + PAUSE_MS; /* before the first piece, too, however often it is asked */
 }
 
 /* ---- asking ---- */
@@ -184,7 +185,7 @@ static void let_in(dmi_door *door, guest *g, int socket)
     g->door = door;
     g->socket = socket;
     g->state = ASKING;
-    g->until_ms = dmi_now_ms() + PATIENCE_MS;
+    g->due_ms = dmi_now_ms() + PATIENCE_MS;
     g->poll.data = g;
     if (uv_poll_start(&g->poll, UV_READABLE, on_request) != 0)
         put_out(g);
@@ -231,9 +232,11 @@ static void on_knock(uv_poll_t *poll, int status, int events)
 
 static void serve(guest *g, int64_t now)
 {
+    if (g->state == FREE || g->state == LEAVING || now < g->due_ms)
+        return;
     if (g->state == WAITING)
         make_piece(g);
-    else if ((g->state == ASKING || g->state == HEARING) && now >= g->until_ms)
+    else
         put_out(g);
 }
 
@@ -251,22 +254,20 @@ static void on_timer(uv_timer_t *timer)
 }
 
 /* When something is due; INT64_MAX: nothing. */
-static int64_t next_due_ms(const dmi_door *door, int64_t now)
+static int64_t next_due_ms(const dmi_door *door)
 {
     int64_t due = door->retry_at_ms != 0 ? door->retry_at_ms : INT64_MAX;
     for (int i = 0; i < GUESTS; i++) {
         const guest *g = &door->guests[i];
-        int64_t at = g->state == WAITING                          ? now + PAUSE_MS
-                     : g->state == ASKING || g->state == HEARING ? g->until_ms
-                                                                  : INT64_MAX;
-        due = at < due ? at : due;
+        if (g->state != FREE && g->state != LEAVING && g->due_ms < due)
+            due = g->due_ms;
     }
     return due;
 }
 
 static void set_timer(dmi_door *door)
 {
-    int64_t now = dmi_now_ms(), due = next_due_ms(door, now);
+    int64_t now = dmi_now_ms(), due = next_due_ms(door);
     if (due == INT64_MAX) {
         uv_timer_stop(&door->timer);
         return;
