@@ -16,6 +16,7 @@
 #include "runtime/lane.h"
 #include "runtime/policy.h"
 #include "runtime/room.h"
+#include "runtime/residence.h"
 #include "runtime/task.h"
 #include "runtime/value.h"
 #include "runtime/worker.h"
@@ -61,12 +62,14 @@ static bool spin(dmi_session *session, uint32_t target)
     if (spin_ns == 0)
         return false;
     uint64_t until = dmi_now_ns() + spin_ns;
+    uint32_t refusals = dmi_residence_refusals(session, target);
     do {
         if (glance(session, dmi_record_at(session, target)))
             return true;
         dmi_turn(session);
     } while (dmi_now_ns() < until);
-    return false;
+    /* A turn may have found that it cannot be read back: nobody would wake us to be told. */
+    return dmi_residence_refusals(session, target) != refusals;
 }
 
 static void wait_for_listener(dmi_session *session, int64_t until_ms)
