@@ -70,8 +70,10 @@ static void note_trouble(dmi_session *session, dm_status status, const char *sai
     if (status == DM_ERR_CANCELLED)
         return;
     int64_t pause = r->trouble == DM_OK ? TROUBLE_MS : 2 * r->trouble_pause_ms;
+    int64_t most = session->settings.store_wait_ms / 2; /* who waits for room shall see another try */
+    most = most > 10 * TROUBLE_MS ? 10 * TROUBLE_MS : most < TROUBLE_MS ? TROUBLE_MS : most;
     r->trouble = status;
-    r->trouble_pause_ms = pause < 10 * TROUBLE_MS ? pause : 10 * TROUBLE_MS;
+    r->trouble_pause_ms = pause < most ? pause : most;
     r->trouble_until_ms = dmi_now_ms() + r->trouble_pause_ms;
     snprintf(r->said, sizeof r->said, "%s", said ? said : dm_strerror(status));
 }

@@ -187,6 +187,7 @@ void dmi_residence_forget(dmi_session *session, uint32_t index)
         r->away -= stay->bytes;
     }
     dmi_stay_end(session, stay);
+    r->trouble_until_ms = 0; /* there is room on the disk again: try it at once */
     tidy_later(session);
 }
 

@@ -16,8 +16,8 @@
 
 enum { FDS = 1024, PIECE = 1 << 20 };
 
-/* Another descriptor of a spill file, if `fd` is one; -1. */
-static int reopen(int fd, int flags)
+/* Another descriptor of a spill file below `directory`, if `fd` is one; -1. */
+static int reopen(int fd, int flags, const char *directory)
 {
     char link[64], target[512];
     struct stat about;
@@ -26,7 +26,7 @@ static int reopen(int fd, int flags)
     if (length <= 0 || fstat(fd, &about) != 0 || !S_ISREG(about.st_mode))
         return -1;
     target[length] = 0;
-    bool ours = strncmp(target, test_directory(), strlen(test_directory())) == 0;
+    bool ours = strncmp(target, directory, strlen(directory)) == 0;
     bool spilled = strstr(target, "(deleted)") || strstr(target, "/spill-");
     return ours && spilled ? open(link, flags | O_CLOEXEC) : -1;
 }
@@ -69,7 +69,7 @@ static int each_file(uint64_t word, void (*visit)(int, off_t))
 {
     int count = 0;
     for (int i = 3; i < FDS; i++) {
-        int fd = reopen(i, O_RDWR);
+        int fd = reopen(i, O_RDWR, test_directory());
         if (fd < 0)
             continue;
         count += each_place(fd, word, visit);
@@ -91,7 +91,7 @@ bool disk_has(uint64_t word)
 void disk_truncate(void)
 {
     for (int i = 3; i < FDS; i++) {
-        int fd = reopen(i, O_RDWR);
+        int fd = reopen(i, O_RDWR, test_directory());
         if (fd < 0)
             continue;
         if (ftruncate(fd, 0) != 0)
@@ -102,10 +102,15 @@ void disk_truncate(void)
 
 int64_t disk_bytes(void)
 {
+    return disk_bytes_below(test_directory());
+}
+
+int64_t disk_bytes_below(const char *directory)
+{
     int64_t bytes = 0;
     for (int i = 3; i < FDS; i++) {
         struct stat about;
-        int fd = reopen(i, O_RDONLY);
+        int fd = reopen(i, O_RDONLY, directory);
         if (fd < 0)
             continue;
         bytes += fstat(fd, &about) == 0 ? (int64_t)about.st_blocks * 512 : 0;

@@ -19,5 +19,6 @@ void disk_truncate(void);
 
 /* Bytes that spill files take, as the kernel counts. */
 int64_t disk_bytes(void);
+int64_t disk_bytes_below(const char *directory);
 
 #endif
