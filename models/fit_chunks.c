@@ -309,8 +309,10 @@ static dm_status with_tasks(run *r, const dm_fit_options *options)
 dm_status dmi_fit_with_tasks(const dmi_fit *fit, const dm_fit_options *options,
                              dm_fit_report *report)
 {
+    DM_TRY(dm_scope_begin()); /* what is spilled for a fit is of no use after it */
     run r = run_begin(fit);
     dm_status status = with_tasks(&r, options);
     run_end(&r, report);
+    DM_TRY(dm_scope_end());
     return status;
 }

@@ -321,7 +321,8 @@ DM_API void dm_shutdown(void);
 
 /*
  * A scope, in which many values are made and released, like one fit of a model. Under DM_SPILL_SESSION
- * the disk that dead values took is given back when the outermost scope ends; otherwise it means nothing.
+ * the disk that dead values took is given back when the outermost scope ends; otherwise it means nothing. The fits of
+ * dm/fit.h open one.
  * Driver only. Returns DM_ERR_INVALID for an end without a beginning.
  */
 DM_API dm_status dm_scope_begin(void);
