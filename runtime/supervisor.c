@@ -45,7 +45,8 @@ enum {
     START_PAUSE_MOST_MS = 1000,
     STRIKES_OUT = 100, /* failed starts in a row: so many of STRIKE, or of STRIKE_KILLED */
     STRIKE = 20,
-    STRIKE_KILLED = 1 /* by SIGKILL: somebody else's doing */
+    STRIKE_KILLED = 1, /* by SIGKILL: somebody else's doing, who may stop: */
+    KILLED_LONG_MS = 20000 /* only when it has gone on so long is it called hopeless */
 };
 
 typedef struct dmi_supervisor dmi_supervisor;
@@ -81,6 +82,7 @@ struct dmi_supervisor {
     uint32_t ward_count;
     int put_off; /* pumps, in a row */
     int strikes; /* since the last worker that served */
+    int64_t failing_since_ms; /* the first of them */
     int64_t next_start_ms;
     sem_t started;
     dm_status first_status; /* of the first worker's start */
@@ -293,12 +295,16 @@ static void break_unstartable(dmi_supervisor *s, const char *what, const char *l
  */
 static void start_failed(dmi_supervisor *s, int weight, const char *what, const char *last_line)
 {
+    int64_t now = dmi_now_ms();
+    if (s->strikes == 0)
+        s->failing_since_ms = now;
     s->strikes += weight;
+    bool hopeless = weight != STRIKE_KILLED || now - s->failing_since_ms >= KILLED_LONG_MS;
     int pause = START_PAUSE_MS << (s->strikes / (2 * STRIKE));
     if (s->strikes >= STRIKES_OUT) {
         s->strikes = STRIKES_OUT;
         pause = START_PAUSE_MOST_MS;
-        if (s->ward_count == 0)
+        if (s->ward_count == 0 && hopeless)
             break_unstartable(s, what, last_line);
     }
     if (s->strikes >= STRIKE)
