@@ -214,15 +214,17 @@ static dm_status write_to_any(dmi_spill *spill, dmi_batch *b, const atomic_bool 
 
 static bool give_back(dmi_spill *spill, bool all);
 
-/* Where there is no room there may be idle blocks of ours, in pieces too small: give them back first. */
+/* Where there is no room there may be idle blocks of ours, in pieces too small: give them back and try once
+ * more. (Not for ever: what a failed write leaves idle could be given back each time.) */
 static dm_status write_somewhere(dmi_spill *spill, dmi_batch *b, const atomic_bool *cancelled,
                                  outlet **where)
 {
-    dm_status status;
-    do {
-        status = write_to_any(spill, b, cancelled, where);
-    } while (status == DM_ERR_DISK_FULL && give_back(spill, true));
-    return status;
+    dm_status status = write_to_any(spill, b, cancelled, where);
+    if (status != DM_ERR_DISK_FULL || !give_back(spill, true))
+        return status;
+    while (give_back(spill, true))
+        ;
+    return write_to_any(spill, b, cancelled, where);
 }
 
 /* What must not be lacking once the bytes are written: memory for units, tickets (`new` ones). */
@@ -704,6 +706,7 @@ static void init(dmi_spill *spill, const dmi_spill_settings *settings)
 
 dm_status dmi_spill_create(dmi_spill **out, const dmi_spill_settings *settings)
 {
+    assert(settings->dirs);
     *out = NULL;
     dmi_spill *spill = calloc(1, sizeof *spill);
     if (spill == NULL)

@@ -3,11 +3,13 @@
  * limits that were set. The status says so, nothing of the write stays, what was written is there, and
  * once there is room it goes on.
  */
+#include <errno.h>
 #include <signal.h>
 #include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 
+#include "objectstore/file_calls.h"
 #include "tests/support/apart.h"
 #include "tests/support/spilling.h"
 
@@ -237,6 +239,35 @@ static void not_beyond_limit_bytes(void **state)
     dmi_spill_destroy(spill);
 }
 
+static int cannot_punch(int fd, off_t at, off_t count)
+{
+    (void)fd, (void)at, (void)count;
+    errno = EOPNOTSUPP;
+    return -1;
+}
+
+/* What a failed write leaves cannot be punched there, but the file emptied: no reason to try for ever. */
+static const char *no_holes(void)
+{
+    uint32_t ticket;
+    dmi_calls.punch = cannot_punch;
+    apart_must(small_file_system("size=128k"));
+    dmi_spill *spill = begin(place);
+    apart_must(write_one(spill, PART, &ticket) == DM_ERR_DISK_FULL);
+    spilling_tidy(spill);
+    apart_must(on_disk(spill) == 0 && spilling_open_files().disk_bytes == 0);
+    apart_ok(write_one(spill, PART / 4, &ticket));
+    apart_must(write_one(spill, PART, &ticket) == DM_ERR_DISK_FULL);
+    dmi_spill_destroy(spill);
+    return NULL;
+}
+
+static void no_space_and_no_holes(void **state)
+{
+    (void)state;
+    apart_with_mounts(no_holes);
+}
+
 static const char *read_only(void)
 {
     uint32_t ticket;
@@ -290,6 +321,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(a_limit_of_file_sizes_is_no_death),
     cmocka_unit_test(not_beyond_limit_bytes),
     cmocka_unit_test(a_read_only_directory),
+    cmocka_unit_test(no_space_and_no_holes),
     cmocka_unit_test(no_descriptor_left),
 };
 
