@@ -11,6 +11,7 @@
 
 #include "runtime/dispatch.h"
 #include "runtime/inputs.h"
+#include "runtime/remains.h"
 #include "runtime/readers.h"
 #include "runtime/task.h"
 
@@ -118,6 +119,8 @@ void dmi_free_object(dmi_session *session, uint32_t segment, uint64_t offset)
     dmi_seat *seat = &session->seats[segment];
     if (!seat->orphaned)
         tell_owner(dmi_lane_of_seat(session, segment), offset);
+    else
+        dmi_orphan_punch(seat, offset);
     seat->live--;
     dmi_seat_give_back_if_dead(session, segment);
 }

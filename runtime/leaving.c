@@ -61,6 +61,7 @@ static bool leave(dmi_session *session, dmi_stay *stay)
         dmi_lane_free_slot_value(session, dmi_where_segment(where), dmi_where_position(where));
     else
         dmi_free_object(session, dmi_where_segment(where), dmi_where_position(where));
+    dmi_reserve_for(session, stay->bytes);
     return true;
 }
 
@@ -230,8 +231,9 @@ typedef struct choice {
     size_t n;
 } choice;
 
-/* The coldest that may leave; those that may not are in use, and warm. */
-static void gather(dmi_session *session, choice *c, uint32_t *looked_at)
+/* The coldest that may leave, only those with a copy on disk unless `write`; those that may not are in use, and
+ * warm. */
+static void gather(dmi_session *session, choice *c, bool write, uint32_t *looked_at)
 {
     dmi_residence *r = session->residence;
     uint32_t next = r->cold, last = r->warm;
@@ -241,8 +243,13 @@ static void gather(dmi_session *session, choice *c, uint32_t *looked_at)
         dmi_task *task = dmi_task_at(session, index);
         bool at_end = next == last;
         next = task->next;
+        const dmi_stay *stay = dmi_stay_of(session, index);
+        if (stay == NULL && !write) {
+            if (at_end)
+                break;
+            continue;
+        }
         if (may_leave(session, index)) {
-            dmi_stay *stay = dmi_stay_of(session, index);
             c->candidates[c->n] = (dmi_candidate){task->bytes, session->uses - task->used_at, stay != NULL};
             c->index[c->n++] = index;
         } else {
@@ -254,9 +261,17 @@ static void gather(dmi_session *session, choice *c, uint32_t *looked_at)
     }
 }
 
-/* Let objects of about `need` bytes leave. How many bytes left or began to. */
+static bool is_able(const dmi_session *session)
+{
+    const dmi_residence *r = session->residence;
+    return r->spill != NULL && !session->closing && (r->trouble == DM_OK || dmi_now_ms() >= r->trouble_until_ms);
+}
+
+/* Let objects of about `need` bytes leave; while the disk is in trouble, those that it has already. How many
+ * bytes left or began to. */
 static uint64_t evict(dmi_session *session, uint64_t need)
 {
+    bool write = is_able(session);
     uint32_t looked_at = 0;
     uint16_t chosen[DMI_VICTIMS_MOST];
     uint64_t sum = 0, batched = 0;
@@ -264,7 +279,7 @@ static uint64_t evict(dmi_session *session, uint64_t need)
     choice c;
     dmi_readers_look(session);
     do {
-        gather(session, &c, &looked_at);
+        gather(session, &c, write, &looked_at);
         size_t count = dmi_victims_choose(c.candidates, c.n, need - sum, chosen);
         for (size_t i = 0; i < count; i++) {
             uint32_t index = c.index[chosen[i]];
@@ -287,12 +302,6 @@ static uint64_t evict(dmi_session *session, uint64_t need)
     if (batch != NULL)
         post_write(session, batch);
     return sum;
-}
-
-static bool is_able(const dmi_session *session)
-{
-    const dmi_residence *r = session->residence;
-    return r->spill != NULL && !session->closing && (r->trouble == DM_OK || dmi_now_ms() >= r->trouble_until_ms);
 }
 
 bool dmi_spill_what_is_due(dmi_session *session)
@@ -319,7 +328,7 @@ void dmi_residence_make_room(dmi_session *session, uint64_t bytes)
     if (dmi_now_ms() - r->settling_since_ms > SETTLING_MS)
         r->settling = 0;
     uint64_t coming = r->leaving + r->settling;
-    if (coming < bytes && is_able(session))
+    if (coming < bytes && r->spill != NULL && !session->closing)
         evict(session, bytes - coming);
 }
 

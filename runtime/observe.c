@@ -168,8 +168,8 @@ bool dmi_line_write(dmi_out *out, dmi_line_kind kind, const void *line)
 
 static bool read_field(const uint8_t **at, const uint8_t *end, const dmi_line_field *f, char *line)
 {
-    const char *text;
-    uint64_t number;
+    const char *text = NULL;
+    uint64_t number = 0;
     if (f->is_text ? !read_text(at, end, &text) : !read_number(at, end, &number))
         return false;
     if (f->is_text)

@@ -14,6 +14,7 @@
 #include "runtime/lane.h"
 #include "runtime/orphans.h"
 #include "runtime/readers.h"
+#include "runtime/remains.h"
 #include "runtime/room.h"
 #include "runtime/task.h"
 
@@ -184,6 +185,8 @@ static void retire_segment(dmi_session *session, dmi_lane *lane)
     dmi_seat *seat = &session->seats[lane->segment];
     seat->orphan_bytes = dmi_word_load(&lane->up->committed);
     seat->orphaned = true; /* its generation stays: others go on reading what lives in it */
+    if (seat->live != 0)
+        dmi_orphan_shrink(session, lane->segment);
     dmi_seat_give_back_if_dead(session, lane->segment);
 }
 

@@ -21,7 +21,10 @@
  *     (task.wanted), no placed task reads it, and no worker has it in its row (law 6 of layout.h).
  *  2. Its bytes are in memory or all on disk at every moment: memory is given back after the write has
  *     succeeded, and the disk's copy is dropped only when the object is dead, or in memory.
- *  3. While a stay is LEAVING or RETURNING it pins its task: nothing is freed under a mover's hands.
+ *  3. As long as anything is away there is room for the largest of it, no more than a quarter of the store: a
+ *     reserve, which nothing but a return may use. So what is on disk can be read when memory is full and
+ *     nothing can be written.
+ *  4. While a stay is LEAVING or RETURNING it pins its task: nothing is freed under a mover's hands.
  *
  * All functions: under the role, unless they say otherwise. None waits for a disk.
  */

@@ -14,9 +14,30 @@
 #include "runtime/room.h"
 #include "runtime/stay.h"
 
+/* ---- the reserve ---- */
+
+void dmi_reserve_end(dmi_session *session)
+{
+    dmi_residence *r = session->residence;
+    if (r->reserve != 0)
+        dmi_heap_free(session->heap, r->reserve);
+    r->reserve = r->reserve_bytes = 0;
+}
+
+void dmi_reserve_for(dmi_session *session, uint64_t bytes)
+{
+    enum { SHARE = 4 };
+    dmi_residence *r = session->residence;
+    if (bytes <= r->reserve_bytes || bytes > session->settings.store_bytes / SHARE)
+        return;
+    dmi_reserve_end(session);
+    r->reserve = dmi_room_at_hand(session, bytes);
+    r->reserve_bytes = r->reserve ? bytes : 0;
+}
+
 /* ---- returning ---- */
 
-/* Workers whose tasks do. */
+/* Workers whose tasks wait for it. */
 static void wake_workers(dmi_session *session, uint32_t index)
 {
     if (session->blocked_lanes != 0)
@@ -43,6 +64,8 @@ static void lose(dmi_session *session, dmi_stay *stay)
              stay->said ? stay->said : dm_strerror(status));
     session->away--;
     session->residence->away -= stay->bytes;
+    if (session->away == 0)
+        dmi_reserve_end(session);
     session->counts.objects_lost++;
     uint32_t readers = dmi_inputs_forgo(session, index);
     dmi_stay_end(session, stay);
@@ -64,6 +87,8 @@ static void returned(dmi_session *session, dmi_stay *stay)
         stay->stage = DMI_BOTH;
         session->away--;
         session->residence->away -= stay->bytes;
+        if (session->away == 0)
+            dmi_reserve_end(session);
         session->counts.store_used += stay->bytes;
         dmi_word_publish(&dmi_record_at(session, index)->where, dmi_where(DMI_OBJECT, 0, stay->to));
         dmi_list_cold(session, index);
@@ -94,10 +119,21 @@ static void run_read(dmi_job *job)
     dmi_moving_tell(session);
 }
 
+/* Room in D: any, or else the reserve. */
+static uint64_t room_to_return(dmi_session *session, uint64_t bytes)
+{
+    dmi_residence *r = session->residence;
+    uint64_t offset = dmi_room_for_driver(session, bytes);
+    if (offset != 0 || bytes > r->reserve_bytes)
+        return offset;
+    dmi_reserve_end(session);
+    return dmi_heap_alloc(session->heap, bytes);
+}
+
 /* Room for it, and jobs. False: not now. */
 static bool begin_returning(dmi_session *session, dmi_stay *stay)
 {
-    stay->to = dmi_room_for_driver(session, stay->bytes);
+    stay->to = room_to_return(session, stay->bytes);
     if (stay->to == 0)
         return false;
     stay->stage = DMI_RETURNING;

@@ -10,7 +10,7 @@
 #include "runtime/residence.h"
 #include "runtime/task.h"
 
-enum { STEP = 16 << 20, FIRST = 8 << 20, LET_BE_MS = 3 };
+enum { STEP = 16 << 20, FIRST = 8 << 20, LET_BE_MS = 3, SOON_MS = 20 };
 
 static uint64_t most(uint64_t a, uint64_t b)
 {
@@ -148,6 +148,21 @@ bool dmi_answer_needs(dmi_session *session)
     return moved;
 }
 
+static uint64_t grow_for(dmi_session *session, size_t bytes, uint64_t growth, uint64_t room)
+{
+    uint64_t spare = most(growth, least(STEP, room / 4));
+    dmi_word_publish(&session->heap_granted,
+                     dmi_word_peek(&session->heap_committed) + least(spare, room));
+    return dmi_heap_alloc(session->heap, bytes);
+}
+
+uint64_t dmi_room_at_hand(dmi_session *session, size_t bytes)
+{
+    uint64_t offset = dmi_heap_alloc(session->heap, bytes);
+    uint64_t growth = dmi_heap_growth_for(session->heap, bytes), room = unclaimed(session);
+    return offset == 0 && growth <= room ? grow_for(session, bytes, growth, room) : offset;
+}
+
 uint64_t dmi_room_for_driver(dmi_session *session, size_t bytes)
 {
     uint64_t offset = dmi_heap_alloc(session->heap, bytes);
@@ -159,15 +174,12 @@ uint64_t dmi_room_for_driver(dmi_session *session, size_t bytes)
         offset = dmi_heap_alloc(session->heap, bytes);
         if (offset != 0)
             return offset;
-        ask_to_trim(session);
+        bool soon = dmi_residence_moves(session) && dmi_now_ms() - dmi_residence_progress_ms(session) < SOON_MS;
+        if (!soon) /* else what leaves is room in a moment, and warm */
+            ask_to_trim(session);
         room = unclaimed(session);
     }
-    if (growth > room)
-        return 0;
-    uint64_t spare = most(growth, least(STEP, room / 4));
-    dmi_word_publish(&session->heap_granted,
-                     dmi_word_peek(&session->heap_committed) + least(spare, room));
-    return dmi_heap_alloc(session->heap, bytes);
+    return growth > room ? 0 : grow_for(session, bytes, growth, room);
 }
 
 /* ---- who has it all ---- */

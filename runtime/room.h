@@ -27,6 +27,9 @@ bool dmi_answer_needs(dmi_session *session);
 /* Room for an object of the driver's, as an offset in D; 0: not now. Asks workers to trim if needed. */
 uint64_t dmi_room_for_driver(dmi_session *session, size_t bytes);
 
+/* The same, only if nobody has to give anything up for it. */
+uint64_t dmi_room_at_hand(dmi_session *session, size_t bytes);
+
 /* Does it make sense to wait on, for who waits since then? */
 bool dmi_room_may_come(const dmi_session *session, int64_t since_ms);
 

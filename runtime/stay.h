@@ -45,6 +45,7 @@ typedef struct dmi_residence {
     uint32_t stay_high, stay_free;
     uint32_t cold, warm;    /* the list by use: index + 1 of its ends */
     uint64_t leaving, away; /* bytes */
+    uint64_t reserve, reserve_bytes; /* room in D for a return, and how much; 0: none */
     uint32_t waiting;       /* stay + 1: to return, but without room */
     int64_t progress_ms;    /* when an object left last */
     uint64_t settling;      /* bytes that left workers' heaps lately */
@@ -105,6 +106,10 @@ void dmi_moving_tell(dmi_session *session);
 
 /* Begin to spill if memory is fuller than it should be. (leaving.c) */
 bool dmi_spill_what_is_due(dmi_session *session);
+
+/* Have a reserve of so many bytes, if there is room for it; and give it up when nothing is away. (returning.c) */
+void dmi_reserve_for(dmi_session *session, uint64_t bytes);
+void dmi_reserve_end(dmi_session *session);
 
 /* Begin to read what had no room before. (returning.c) */
 bool dmi_bring_the_waiting(dmi_session *session);

@@ -61,13 +61,6 @@ static inline bool marked_is_there(dm_ref ref, size_t bytes, uint64_t whose)
     return good;
 }
 
-/* The same, or it is refused with this status: not by a timeout. */
-static inline bool marked_is_there_or(dm_ref ref, size_t bytes, uint64_t whose, dm_status refusal)
-{
-    dm_status status = dm_get_within(ref, (void *)NULL, WATCH_PATIENCE_MS);
-    return status == refusal || (status == DM_OK && marked_is_there(ref, bytes, whose));
-}
-
 #define assert_marked(ref_, bytes_, whose_)                                                        \
     do {                                                                                           \
         if (!marked_is_there((ref_), (bytes_), (whose_)))                                          \
