@@ -311,11 +311,12 @@ void dmi_residence_stats(dmi_session *session, dm_stats *stats)
 
 /* ---- begin and end ---- */
 
+/* Twice the cores: while one of two waits for the disk, the other compresses. */
 static unsigned mover_threads(const dmi_session *session)
 {
-    enum { LEAST = 2, MOST = 4 };
-    int cpus = session->settings.cpus;
-    return cpus < LEAST ? LEAST : cpus > MOST ? MOST : (unsigned)cpus;
+    enum { LEAST = 2, MOST = 8 };
+    int threads = 2 * session->settings.cpus;
+    return threads < LEAST ? LEAST : threads > MOST ? MOST : (unsigned)threads;
 }
 
 static dm_status open_spill(dmi_session *session, dmi_residence *r)
