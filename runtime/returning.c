@@ -30,9 +30,12 @@ void dmi_reserve_for(dmi_session *session, uint64_t bytes)
     dmi_residence *r = session->residence;
     if (bytes <= r->reserve_bytes || bytes > session->settings.store_bytes / SHARE)
         return;
+    uint64_t larger = dmi_room_at_hand(session, bytes);
+    if (larger == 0)
+        return; /* the one there is stays */
     dmi_reserve_end(session);
-    r->reserve = dmi_room_at_hand(session, bytes);
-    r->reserve_bytes = r->reserve ? bytes : 0;
+    r->reserve = larger;
+    r->reserve_bytes = bytes;
 }
 
 /* ---- returning ---- */
