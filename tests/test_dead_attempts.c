@@ -9,6 +9,7 @@
 #include <sys/mman.h>
 #include <time.h>
 
+#include "tests/support/notes.h"
 #include "tests/support/test.h"
 
 enum { CHILDREN = 200, ROUNDS = 6, KILLS_MS = 3000 };
@@ -22,22 +23,9 @@ typedef struct notes {
 
 static notes *common;
 
-static bool open_notes(void)
-{
-    char path[300];
-    snprintf(path, sizeof path, "%s", getenv("DM_TEST_NOTES") ? getenv("DM_TEST_NOTES") : "");
-    int fd = open(path, O_RDWR | O_CLOEXEC);
-    if (fd < 0)
-        return false;
-    void *map = mmap(NULL, sizeof *common, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    close(fd);
-    common = map == MAP_FAILED ? NULL : map;
-    return common != NULL;
-}
-
 static void set_up_worker(void)
 {
-    (void)open_notes();
+    common = notes_open(sizeof *common);
 }
 
 /* ---- tasks ---- */
@@ -140,14 +128,7 @@ static residue before;
 
 static void begin(int workers, size_t store_bytes)
 {
-    char path[300];
-    snprintf(path, sizeof path, "%s/notes", test_directory());
-    int fd = open(path, O_CREAT | O_RDWR | O_CLOEXEC, 0600);
-    assert_int_equal(ftruncate(fd, sizeof(notes)), 0);
-    close(fd);
-    setenv("DM_TEST_NOTES", path, 1);
-    assert_true(open_notes());
-    *common = (notes){0};
+    common = notes_make(sizeof *common);
     residue_begin(&before);
     session_begin_with(&(dm_options){.engine = DM_ENGINE_PROCESSES, .workers = workers,
                                      .store_bytes = store_bytes, .retries = 10000,
@@ -167,7 +148,7 @@ static void end(void)
     assert_int_equal(stats_now().objects, 0);
     dm_shutdown();
     assert_no_residue(&before);
-    munmap(common, sizeof *common);
+    notes_end(common, sizeof *common);
 }
 
 static void dies(bool chained)

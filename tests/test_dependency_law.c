@@ -11,6 +11,7 @@
 #include <sys/mman.h>
 
 #include "objectstore/word.h"
+#include "tests/support/notes.h"
 #include "tests/support/test.h"
 
 enum { TASKS = 24, SPARE = 8 };
@@ -30,19 +31,6 @@ typedef struct notes {
 
 static notes *common;
 
-static bool open_notes(void)
-{
-    char path[300];
-    snprintf(path, sizeof path, "%s", getenv("DM_TEST_NOTES") ? getenv("DM_TEST_NOTES") : "");
-    int fd = open(path, O_RDWR | O_CLOEXEC);
-    if (fd < 0)
-        return false;
-    void *map = mmap(NULL, sizeof *common, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    close(fd);
-    common = map == MAP_FAILED ? NULL : map;
-    return common != NULL;
-}
-
 static void die_at_a_store(void)
 {
     atomic_fetch_add(&common->stores, 1);
@@ -54,7 +42,8 @@ static void die_at_a_store(void)
 
 static void set_up_worker(void)
 {
-    if (open_notes())
+    common = notes_open(sizeof *common);
+    if (common)
         dmi_step_hook = die_at_a_store;
 }
 
@@ -200,13 +189,7 @@ static bool dies_at(int64_t k, bool nested)
 static void at_every_store(int workers, bool nested)
 {
     residue before;
-    char path[300];
-    snprintf(path, sizeof path, "%s/notes", test_directory());
-    int fd = open(path, O_CREAT | O_RDWR | O_CLOEXEC, 0600);
-    assert_int_equal(ftruncate(fd, sizeof(notes)), 0);
-    close(fd);
-    setenv("DM_TEST_NOTES", path, 1);
-    assert_true(open_notes());
+    common = notes_make(sizeof *common);
     residue_begin(&before);
     session_begin_with(&(dm_options){.workers = workers, .store_bytes = 64 << 20, .retries = 50,
                                      .log = driver_no_log});
@@ -223,8 +206,7 @@ static void at_every_store(int workers, bool nested)
     assert_int_equal(stats.tasks_failed, 0);
     dm_shutdown();
     assert_no_residue(&before);
-    munmap(common, sizeof *common);
-    unlink(path);
+    notes_end(common, sizeof *common);
 }
 
 static void on_one_worker(void **state)

@@ -10,6 +10,7 @@
 
 #include "objectstore/word.h"
 #include "tests/support/marked.h"
+#include "tests/support/notes.h"
 
 enum { STORE = 4 * MARKED_MIB, OBJECT = MARKED_MIB / 8, MANY = 60, DEATHS = 10, GONE_MS = 2000 };
 
@@ -121,19 +122,6 @@ typedef struct notes {
 
 static notes *common;
 
-static bool open_notes(void)
-{
-    char path[300];
-    snprintf(path, sizeof path, "%s", getenv("DM_TEST_NOTES") ? getenv("DM_TEST_NOTES") : "");
-    int fd = open(path, O_RDWR | O_CLOEXEC);
-    if (fd < 0)
-        return false;
-    void *map = mmap(NULL, sizeof *common, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    close(fd);
-    common = map == MAP_FAILED ? NULL : map;
-    return common != NULL;
-}
-
 static void die_at_a_store(void)
 {
     if (atomic_load(&common->die_at) > 0 && atomic_fetch_sub(&common->die_at, 1) == 1) {
@@ -144,7 +132,8 @@ static void die_at_a_store(void)
 
 static void set_up_worker(void)
 {
-    if (open_notes())
+    common = notes_open(sizeof *common);
+    if (common)
         dmi_step_hook = die_at_a_store;
 }
 
@@ -197,13 +186,7 @@ static void a_worker_before_each_store(void **state)
     enum { FOR_MS = 8000 };
     residue before;
     dm_ref refs[MANY];
-    char path[300];
-    snprintf(path, sizeof path, "%s/notes", test_directory());
-    int fd = open(path, O_CREAT | O_RDWR | O_CLOEXEC, 0600);
-    assert_int_equal(ftruncate(fd, sizeof(notes)), 0);
-    close(fd);
-    setenv("DM_TEST_NOTES", path, 1);
-    assert_true(open_notes());
+    common = notes_make(sizeof *common);
     residue_begin(&before);
     session_begin_with(&(dm_options){.workers = 1, .store_bytes = STORE, .retries = 50, .store_wait_ms = 20000,
                                      .log = driver_no_log});
@@ -219,8 +202,7 @@ static void a_worker_before_each_store(void **state)
     assert_int_equal(marked_stats().tasks_failed, 0);
     marked_release(refs, MANY);
     marked_end(&before);
-    munmap(common, sizeof *common);
-    unlink(path);
+    notes_end(common, sizeof *common);
 }
 
 static const test_driver drivers[] = {{"spills", spills}, {0}};

@@ -1,0 +1,19 @@
+/*
+ * notes.h - what a test, its drivers and their workers know in common: a file of the test's directory, mapped by
+ * all. Whoever dies, what it wrote is there. Counters in it are the test's own, so they may be atomic.
+ */
+#ifndef TEST_SUPPORT_NOTES_H
+#define TEST_SUPPORT_NOTES_H
+
+#include <stddef.h>
+
+/* In the test, before its session begins: zeroed. Fails by abort(). */
+void *notes_make(size_t bytes);
+
+/* In a worker or driver, before it begins; NULL if the test has made none. */
+void *notes_open(size_t bytes);
+
+/* Unmapped and removed. */
+void notes_end(void *notes, size_t bytes);
+
+#endif
