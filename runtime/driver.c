@@ -315,12 +315,11 @@ static dm_status read_value(dmi_session *session, uint32_t index, dmi_found *fou
     dmi_subject subject = {NULL, 0};
     dmi_task *task = dmi_task_at(session, index);
     if (into == DM_INTO_REF && found->item.kind == DM_REF) {
-        if (task->state == DMI_TASK_SENT)
-            dmi_lane_reap(session, &session->lanes[task->lane]); /* what it contains is known then */
-        if (task->contains == 0)
+        uint32_t inner;
+        if (!dmi_task_inner(session, index, &inner))
             return dmi_error(DM_ERR_BADREF, "the task returned a ref that names nothing");
-        dmi_task_hold(session, task->contains - 1);
-        *(dm_ref *)out = dmi_task_ref(session, task->contains - 1);
+        dmi_task_hold(session, inner);
+        *(dm_ref *)out = dmi_task_ref(session, inner);
         return DM_OK;
     }
     if (into == DM_INTO_REF || into == DM_INTO_CONST_STRING)
@@ -334,12 +333,10 @@ static dm_status read_value(dmi_session *session, uint32_t index, dmi_found *fou
     return DM_OK;
 }
 
-/* Read it if it is there; false if not. A published ref is known once its task is accounted for. */
+/* Read it if it is there; false if not. */
 static bool try_get(dmi_session *session, uint32_t index, dm_into into, void *out, dm_status *status)
 {
     dmi_found found;
-    if (into == DM_INTO_REF && dmi_task_at(session, index)->state == DMI_TASK_SENT)
-        return false;
     switch (dmi_find(dmi_record_at(session, index), &found)) {
     case DMI_MISSING:
         return false;

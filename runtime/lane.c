@@ -309,6 +309,36 @@ void dmi_lane_account(dmi_session *session, uint32_t index)
     dmi_task_complete(session, index);
 }
 
+static void take_messages(dmi_session *session, dmi_lane *lane, uint64_t posted)
+{
+    while (lane->taken != posted && lane->condemned != DM_ERR_WORKER_CORRUPT) {
+        dmi_message message = lane->up->ring[lane->taken % DMI_UP_RING];
+        uint64_t latest = dmi_word_load(&lane->up->done);
+        if (message.at < lane->reaped || message.at > latest || latest > lane->published) {
+            dmi_lane_condemn(lane, DM_ERR_WORKER_CORRUPT);
+            return;
+        }
+        reap_entries(session, lane, message.at);
+        if (dmi_lane_must_wait(session, &message)) {
+            session->unheard = true;
+            return;
+        }
+        lane->taken++;
+        dmi_word_publish(&lane->down->up_head, lane->taken);
+        if (!dmi_lane_heed(session, lane, &message))
+            dmi_lane_condemn(lane, DM_ERR_WORKER_CORRUPT);
+    }
+}
+
+/* What had to wait for what has been taken by now. */
+static void reap_unheard(dmi_session *session)
+{
+    session->unheard = false;
+    for (uint32_t i = 0; i < session->lane_count; i++)
+        if (session->lanes[i].state == DMI_LANE_SERVING)
+            dmi_lane_reap(session, &session->lanes[i]);
+}
+
 bool dmi_lane_reap(dmi_session *session, dmi_lane *lane)
 {
     uint64_t done = dmi_word_load(&lane->up->done);
@@ -321,22 +351,14 @@ bool dmi_lane_reap(dmi_session *session, dmi_lane *lane)
         dmi_lane_condemn(lane, DM_ERR_WORKER_CORRUPT);
         return false;
     }
+    session->reapings++;
     lane->reaping = true; /* what completes makes others ready: no second reaping within */
-    while (lane->taken != posted && lane->condemned != DM_ERR_WORKER_CORRUPT) {
-        dmi_message message = lane->up->ring[lane->taken % DMI_UP_RING];
-        uint64_t latest = dmi_word_load(&lane->up->done);
-        if (message.at < lane->reaped || message.at > latest || latest > lane->published) {
-            dmi_lane_condemn(lane, DM_ERR_WORKER_CORRUPT);
-            break;
-        }
-        reap_entries(session, lane, message.at);
-        lane->taken++;
-        dmi_word_publish(&lane->down->up_head, lane->taken);
-        if (!dmi_lane_heed(session, lane, &message))
-            dmi_lane_condemn(lane, DM_ERR_WORKER_CORRUPT);
-    }
-    if (lane->condemned != DM_ERR_WORKER_CORRUPT && done > lane->reaped)
+    take_messages(session, lane, posted);
+    if (lane->taken == posted && lane->condemned != DM_ERR_WORKER_CORRUPT && done > lane->reaped)
         reap_entries(session, lane, done);
     lane->reaping = false;
+    while (session->unheard && session->reapings == 1)
+        reap_unheard(session);
+    session->reapings--;
     return true;
 }

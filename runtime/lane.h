@@ -108,6 +108,9 @@ bool dmi_refword_record(dmi_session *session, uint64_t refword, uint32_t *index)
 /* One message of a worker. False: nonsense. (runtime/requests.c) */
 bool dmi_lane_heed(dmi_session *session, dmi_lane *lane, const dmi_message *message);
 
+/* It follows from what another worker said, whose messages are being taken just now: those first. */
+bool dmi_lane_must_wait(dmi_session *session, const dmi_message *message);
+
 /* Is this record a task that the lane's worker has and has published? */
 bool dmi_is_sent_here(dmi_session *session, const dmi_lane *lane, uint64_t index);
 

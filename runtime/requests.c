@@ -225,19 +225,14 @@ static bool heed_hold(dmi_session *session, dmi_lane *lane, const dmi_message *m
     return true;
 }
 
-/* The value of a record is a ref, and the worker wants that one. It saw it published; if its maker's
- * lane has not been reaped since, it is now, so that what the value contains is known. */
+/* The value of a record is a ref, and the worker wants that one. */
 static bool heed_hold_inner(dmi_session *session, dmi_lane *lane, const dmi_message *message)
 {
     uint32_t index, inner;
     if (!cell_is_free(lane, message->cell) ||
         !dmi_refword_record(session, word_of(message), &index))
         return false;
-    const dmi_task *task = dmi_task_at(session, index);
-    if (task->state == DMI_TASK_SENT)
-        dmi_lane_reap(session, &session->lanes[task->lane]);
-    inner = task->contains - 1;
-    if (task->contains != 0)
+    if (dmi_task_inner(session, index, &inner))
         dmi_task_hold(session, inner);
     else if (dmi_task_new(session, &inner))
         dmi_task_fail(session, inner, DM_ERR_BADREF, "the ref that %s returned names nothing",
@@ -246,6 +241,15 @@ static bool heed_hold_inner(dmi_session *session, dmi_lane *lane, const dmi_mess
         return false;
     fill_cell(lane, message, inner);
     return true;
+}
+
+bool dmi_lane_must_wait(dmi_session *session, const dmi_message *message)
+{
+    uint32_t index;
+    if (message->kind != DMI_MSG_HOLD_INNER || !dmi_refword_record(session, word_of(message), &index))
+        return false;
+    const dmi_task *task = dmi_task_at(session, index);
+    return task->state == DMI_TASK_SENT && session->lanes[task->lane].reaping;
 }
 
 static bool heed_drop(dmi_session *session, dmi_lane *lane, const dmi_message *message)

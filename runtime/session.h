@@ -156,6 +156,8 @@ typedef struct dmi_session {
     uint32_t gets_since_push;
     bool armed_for_work; /* workers will ring before they run out */
     uint32_t listener_target; /* what the listening thread waits for */
+    uint32_t reapings; /* lanes being reaped, one within the other */
+    bool unheard;      /* a message had to wait for another lane's (dmi_lane_must_wait) */
     bool stacked;   /* a task was placed behind another that may take long */
     uint32_t dependents; /* tasks waiting for inputs that are not done */
     uint32_t loose; /* unfinished tasks that nobody holds */

@@ -382,11 +382,38 @@ static void count_object(dmi_session *session, uint32_t index, uint64_t bytes)
     }
 }
 
-void dmi_task_complete(dmi_session *session, uint32_t index)
+static const dmi_slot *slot_of(dmi_session *session, uint32_t index)
 {
     uint64_t where = dmi_word_peek(&dmi_record_at(session, index)->where);
-    uint32_t segment = dmi_where_segment(where);
-    const dmi_slot *slot = dmi_lane_slot(session, segment, dmi_where_position(where));
+    return dmi_lane_slot(session, dmi_where_segment(where), dmi_where_position(where));
+}
+
+static bool ref_in_slot(dmi_session *session, const dmi_slot *slot, uint32_t *inner)
+{
+    uint64_t refword;
+    if (dmi_slot_kind_of(dmi_word_load(&slot->word)) != DMI_SLOT_REF)
+        return false;
+    memcpy(&refword, slot->payload, 8);
+    return dmi_refword_record(session, refword, inner);
+}
+
+bool dmi_task_inner(dmi_session *session, uint32_t index, uint32_t *inner)
+{
+    const dmi_task *task = dmi_task_at(session, index);
+    if (task->state == DMI_TASK_SENT) {
+        const dmi_lane *maker = &session->lanes[task->lane];
+        dmi_lane_reap(session, &session->lanes[task->lane]);
+        if (dmi_is_sent_here(session, maker, index))
+            return ref_in_slot(session, slot_of(session, index), inner);
+    }
+    *inner = task->contains - 1;
+    return task->contains != 0;
+}
+
+void dmi_task_complete(dmi_session *session, uint32_t index)
+{
+    uint32_t segment = dmi_where_segment(dmi_word_peek(&dmi_record_at(session, index)->where)), inner;
+    const dmi_slot *slot = slot_of(session, index);
     dmi_slot_kind kind = dmi_slot_kind_of(dmi_word_load(&slot->word));
     dmi_lane_unnest(session, index);
     session->seats[segment].live++;
@@ -396,14 +423,9 @@ void dmi_task_complete(dmi_session *session, uint32_t index)
         memcpy(&offset, slot->payload, 8);
         if (dmi_find_object(segment, offset, &found))
             count_object(session, index, dmi_found_bytes(&found));
-    } else if (kind == DMI_SLOT_REF) {
-        uint64_t refword;
-        uint32_t inner;
-        memcpy(&refword, slot->payload, 8);
-        if (dmi_refword_record(session, refword, &inner)) {
-            dmi_task_pin(session, inner);
-            dmi_task_at(session, index)->contains = inner + 1;
-        }
+    } else if (ref_in_slot(session, slot, &inner)) {
+        dmi_task_pin(session, inner);
+        dmi_task_at(session, index)->contains = inner + 1;
     }
     if (kind == DMI_SLOT_ERROR)
         session->counts.tasks_failed++;

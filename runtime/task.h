@@ -97,6 +97,10 @@ void dmi_task_drop(dmi_session *session, uint32_t index);
 void dmi_task_pin(dmi_session *session, uint32_t index);
 void dmi_task_unpin(dmi_session *session, uint32_t index);
 
+/* The record of the ref that is its value; false if that names nothing. The value is published, but its worker
+ * may not have said yet how far it is: what it said before it published is heard first. */
+bool dmi_task_inner(dmi_session *session, uint32_t index, uint32_t *inner);
+
 /* Its result is published in its slot. */
 void dmi_task_complete(dmi_session *session, uint32_t index);
 

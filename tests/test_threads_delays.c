@@ -1,0 +1,159 @@
+/*
+ * Every protocol between processes is a few stores, and a process may be put aside before any of them, for
+ * as long as the kernel likes. Here it is: before some of the stores to shared memory its maker sleeps, on
+ * both sides, so that what is nearly never seen in between is seen all the time. Nothing may come of it.
+ *
+ * Needs the hook before each store, which is there with assertions on (DM_DEBUG). DM_TEST_SEED repeats
+ * what a failure says, as far as the kernel lets it.
+ */
+#include <errno.h>
+#include <time.h>
+
+#include "objectstore/word.h"
+#include "tests/support/nested.h"
+
+enum { SHORT_IN = 16, SHORT_US = 400, LONG_IN = 400, LONG_US = 30000, NUMBERS = 300 };
+
+static uint64_t seed;
+
+static uint64_t given_seed(void)
+{
+    const char *text = getenv("DM_TEST_SEED");
+    return text ? strtoull(text, NULL, 10) : 0;
+}
+
+/* Of this thread: which stores it sleeps before, and how long. */
+static uint64_t random_word(void)
+{
+    static _Thread_local uint64_t word;
+    if (word == 0)
+        word = (seed + (uint64_t)gettid()) * 0x9e3779b97f4a7c15u | 1;
+    word ^= word << 13;
+    word ^= word >> 7;
+    word ^= word << 17;
+    return word;
+}
+
+static _Thread_local int slow_stores; /* so many to come are slow */
+
+static void dawdle(void)
+{
+    uint64_t word = random_word();
+    if (slow_stores > 0) {
+        slow_stores--;
+        usleep(LONG_US);
+    }
+    unsigned most_us = word % LONG_IN == 0 ? LONG_US : word % SHORT_IN == 0 ? SHORT_US : 0;
+    if (most_us == 0)
+        return;
+    int error = errno; /* a store does not change it */
+    nanosleep(&(struct timespec){.tv_nsec = (long)((word >> 32) % most_us) * 1000}, NULL);
+    errno = error;
+}
+
+static void set_up_worker(void)
+{
+    seed = given_seed();
+    dmi_step_hook = dawdle;
+}
+
+/* Publishes its result long before it says so. */
+DM_REMOTE(delays_hands_on)
+{
+    enum { STORES_OF_AN_END = 6 };
+    int64_t x;
+    DM_TRY(dm_arg(call, 0, &x));
+    dm_ref inner = dm_remote(nested_double, x);
+    slow_stores = STORES_OF_AN_END;
+    return dm_return(call, inner);
+}
+
+DM_REMOTE(delays_follows)
+{
+    int64_t x;
+    dm_ref inner;
+    DM_TRY(dm_arg(call, 0, &x));
+    DM_TRY(dm_get(dm_remote(delays_hands_on, x), &inner));
+    DM_TRY(dm_get(inner, &x));
+    return dm_return(call, x);
+}
+
+/* What a task returned is there once it is published, whatever its worker still has to say. */
+static void refs_of_the_slow(dm_engine engine, int workers)
+{
+    session_begin(engine, workers);
+    for (int i = 0; i < 5; i++) {
+        dm_ref outer = dm_remote(delays_hands_on, i), inner;
+        assert_ok(dm_get(outer, &inner));
+        assert_int_equal(nested_int(inner), 2 * i);
+        assert_ok(dm_release(outer));
+        assert_int_equal(nested_int(dm_remote(delays_follows, i)), 2 * i);
+    }
+    nested_gone();
+    dm_shutdown();
+}
+
+/* A sum over many tasks in a row, each of which needs the one before. */
+static void chains(dm_engine engine, int workers)
+{
+    session_begin(engine, workers);
+    dm_ref refs[NUMBERS];
+    for (int i = 0; i < NUMBERS; i++)
+        refs[i] = i == 0 ? dm_remote(nested_double, 0) : dm_remote(nested_sum, refs[i - 1], i);
+    int64_t sum;
+    assert_ok(dm_get_within(refs[NUMBERS - 1], &sum, 60000));
+    assert_int_equal(sum, NUMBERS * (NUMBERS - 1) / 2);
+    for (int i = 0; i < NUMBERS; i++)
+        assert_ok(dm_release(refs[i]));
+    nested_gone();
+    dm_shutdown();
+}
+
+static void all(dm_engine engine)
+{
+    residue before;
+    residue_begin(&before);
+    seed = given_seed() ? given_seed() : (uint64_t)watch_now_ms();
+    printf("seed %llu\n", (unsigned long long)seed);
+    dmi_step_hook = dawdle;
+    for (int workers = 1; workers <= 3; workers++) {
+        chains(engine, workers);
+        refs_of_the_slow(engine, workers);
+        nested_following(engine, workers);
+        nested_trees(engine, workers);
+        nested_joins(engine, workers);
+        nested_refs(engine, workers);
+        nested_depths(engine, workers);
+    }
+    nested_keeping(engine);
+    dmi_step_hook = NULL;
+    assert_no_residue(&before);
+}
+
+static void in_threads(void **state)
+{
+    (void)state;
+    all(DM_ENGINE_THREADS);
+}
+
+#if !defined(__SANITIZE_THREAD__) /* which knows nothing of other processes */
+static void in_processes(void **state)
+{
+    (void)state;
+    all(DM_ENGINE_PROCESSES);
+}
+#endif
+
+static const struct CMUnitTest tests[] = {
+    cmocka_unit_test(in_threads),
+#if !defined(__SANITIZE_THREAD__)
+    cmocka_unit_test(in_processes),
+#endif
+};
+
+__attribute__((constructor)) static void set_up(void)
+{
+    test_worker_setup = set_up_worker;
+}
+
+TEST_MAIN(tests, NULL)
