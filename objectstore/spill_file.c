@@ -175,8 +175,8 @@ dm_status dmi_spill_file_read(dmi_spill_file *file, void *bytes, size_t count, u
             dmi_calls.read_at(file->fd, (char *)bytes + from, count - from, (off_t)(at + from));
         if (read < 0 && may_go_on(file, errno))
             continue;
-        if (read < 0)
-            return dmi_error(DM_ERR_IO, "%s cannot be read at byte %llu: %s", file->name,
+        if (read < 0) /* want of memory says nothing of the bytes */
+            return dmi_error(errno == ENOMEM ? DM_ERR_NOMEM : DM_ERR_IO, "%s cannot be read at byte %llu: %s", file->name,
                              (unsigned long long)(at + from), strerror(errno));
         if (from + (size_t)read > *got)
             *got = from + (size_t)read;

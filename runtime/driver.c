@@ -363,12 +363,12 @@ static bool is_missing(dmi_session *session, uint32_t index)
     return !dmi_is_published(dmi_record_at(session, index));
 }
 
-/* There is no room to bring it, as of late. */
+/* It cannot be brought, as of late. */
 static bool was_refused(dmi_session *session, uint32_t index, uint32_t refusals, dm_status *status)
 {
     if (!dmi_is_away(session, index) || dmi_residence_refusals(session, index) == refusals)
         return false;
-    *status = dmi_store_full(session, dmi_task_at(session, index)->bytes);
+    *status = dmi_residence_refusal(session, index);
     return true;
 }
 

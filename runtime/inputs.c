@@ -3,9 +3,10 @@
  */
 #include "runtime/inputs.h"
 
+#include <stdio.h>
+
 #include "runtime/dispatch.h"
 #include "runtime/residence.h"
-#include "runtime/room.h"
 #include "runtime/task.h"
 
 enum { SHARE = 4, TASKS_MOST = 4096 }; /* of the store; and so that task.wanted does not overflow */
@@ -106,15 +107,21 @@ void dmi_inputs_try_again(dmi_session *session, uint32_t list)
     }
 }
 
+static void note_refused(dmi_session *session, uint32_t input, uint32_t index)
+{
+    (void)index;
+    if (dmi_is_away(session, input))
+        session->refused = input;
+}
+
 void dmi_inputs_refused(dmi_session *session, uint32_t index)
 {
+    char said[600];
     uint64_t bytes = sum(session, index, count_all);
-    const char *said;
-    dm_status trouble = dmi_residence_trouble(session, &said);
+    dmi_task_each_input(session, index, note_refused);
+    dm_status status = dmi_residence_refusal(session, session->refused);
+    snprintf(said, sizeof said, "%s", dm_last_error());
     dmi_inputs_release(session, index);
-    dmi_task_fail(session, index, dmi_room_refusal(session),
-                  "%s: its arguments of %llu bytes do not fit the store of %zu bytes beside what is in use%s%s: "
-                  "release refs and views, or raise DM_STORE_BYTES",
-                  dmi_task_name(session, index), (unsigned long long)bytes, session->settings.store_bytes,
-                  trouble == DM_OK ? "" : "; ", trouble == DM_OK ? "" : said);
+    dmi_task_fail(session, index, status, "%s: its arguments of %llu bytes cannot be brought into memory: %s",
+                  dmi_task_name(session, index), (unsigned long long)bytes, said);
 }

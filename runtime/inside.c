@@ -596,8 +596,9 @@ static dm_status fetch(dmi_worker *worker, uint32_t index, int64_t until)
         dmi_worker_sleep(worker, was_fetched, &wait, left < NAP_MS ? (int)left : NAP_MS);
     }
     if (refusals(worker) != wait.refusals)
-        return dmi_error((dm_status)(refusals(worker) & 0xff), "dm_get: there is no room in the store to read the "
-                         "value back from disk; release refs and views, or raise DM_STORE_BYTES");
+        return dmi_error((dm_status)(refusals(worker) & 0xff), "dm_get: the value cannot be read back from disk "
+                         "now: there is no room in the store or no memory; release refs and views, or raise "
+                         "DM_STORE_BYTES");
     return DM_OK;
 }
 

@@ -1,8 +1,8 @@
 /*
  * remains.c - looks through the table for what lives in a dead worker's segment, and punches the rest.
  *
- * A look through the table is as long as the table; but deaths are rare, and it is not looked through when no
- * object lives there.
+ * A look through the table is as long as the table; but deaths are rare, and it is not looked through when
+ * nothing lives there.
  */
 #include "runtime/remains.h"
 

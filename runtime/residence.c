@@ -152,9 +152,11 @@ void dmi_moving_add(dmi_moving *m, dmi_stay *stay, uint32_t part)
     m->of[m->count++].part = part;
 }
 
-/* Whoever waits for anything looks again. Role held before, not after. */
+/* Whoever waits for anything looks again; blocks that were written for nothing go back. Role held before, not
+ * after. */
 void dmi_moving_tell(dmi_session *session)
 {
+    tidy_later(session);
     dmi_residence_turn(session);
     dmi_pump(session);
     dmi_wake_waiters(session);
@@ -187,6 +189,8 @@ void dmi_residence_forget(dmi_session *session, uint32_t index)
         r->away -= stay->bytes;
     }
     dmi_stay_end(session, stay);
+    if (session->away == 0)
+        dmi_reserve_end(session);
     r->trouble_until_ms = 0; /* there is room on the disk again: try it at once */
     tidy_later(session);
 }

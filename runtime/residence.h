@@ -61,6 +61,9 @@ bool dmi_is_away(dmi_session *session, uint32_t index);
 void dmi_residence_fetch(dmi_session *session, uint32_t index);
 uint32_t dmi_residence_refusals(dmi_session *session, uint32_t index);
 
+/* The last refusal, as a status with its sentence. */
+dm_status dmi_residence_refusal(dmi_session *session, uint32_t index);
+
 /* Bytes that somebody waits for to be brought since before `since_ms`; 0: nobody. */
 uint64_t dmi_residence_awaited(const dmi_session *session, int64_t since_ms);
 

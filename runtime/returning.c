@@ -78,14 +78,32 @@ static void lose(dmi_session *session, dmi_stay *stay)
     wake_workers(session, index); /* if it is made again, they go on waiting, for that */
 }
 
+/* It stays on disk, for now: those who wait are told why. */
+static void refuse(dmi_session *session, dmi_stay *stay, dm_status why)
+{
+    stay->refusals++;
+    for (uint32_t i = 0; i < session->lane_count; i++)
+        if (session->lanes[i].fetching == stay->index + 1)
+            dmi_lane_refuse_fetch(&session->lanes[i], why);
+    wake_those_who_wait(session, stay->index);
+}
+
+/* It could not be read. That says that it is lost only if the disk said so. */
+static void not_returned(dmi_session *session, dmi_stay *stay)
+{
+    dmi_heap_free(session->heap, stay->to);
+    stay->stage = DMI_GONE;
+    if (stay->trouble == DM_ERR_IO || stay->trouble == DM_ERR_CORRUPT)
+        lose(session, stay);
+    else if (stay->trouble != DM_ERR_CANCELLED)
+        refuse(session, stay, stay->trouble);
+}
+
 static void returned(dmi_session *session, dmi_stay *stay)
 {
     uint32_t index = stay->index;
     if (stay->trouble != DM_OK) {
-        dmi_heap_free(session->heap, stay->to);
-        stay->stage = DMI_GONE;
-        if (stay->trouble != DM_ERR_CANCELLED)
-            lose(session, stay);
+        not_returned(session, stay);
     } else {
         stay->stage = DMI_BOTH;
         session->away--;
@@ -142,6 +160,8 @@ static bool begin_returning(dmi_session *session, dmi_stay *stay)
     stay->stage = DMI_RETURNING;
     stay->parts_left = stay->part_count;
     stay->trouble = DM_OK;
+    free(stay->said);
+    stay->said = NULL;
     dmi_task_pin(session, stay->index);
     for (uint32_t part = 0, parts = stay->part_count; part < parts; part++) {
         dmi_moving *m = dmi_moving_create(session, 1, run_read);
@@ -197,20 +217,20 @@ uint32_t dmi_residence_refusals(dmi_session *session, uint32_t index)
     return stay ? stay->refusals : 0;
 }
 
+dm_status dmi_residence_refusal(dmi_session *session, uint32_t index)
+{
+    const dmi_stay *stay = dmi_stay_of(session, index);
+    if (stay == NULL || stay->trouble == DM_OK || stay->said == NULL)
+        return dmi_store_full(session, dmi_task_at(session, index)->bytes);
+    return dmi_error(stay->trouble, "%s (value %llu) cannot be read back now: %s", dmi_task_name(session, index),
+                     (unsigned long long)stay->serial, stay->said);
+}
+
 static bool is_late(dmi_session *session, const dmi_stay *stay)
 {
     int64_t since = session->residence->progress_ms > stay->since_ms ? session->residence->progress_ms
                                                                      : stay->since_ms;
     return dmi_now_ms() - since >= session->settings.store_wait_ms;
-}
-
-static void refuse(dmi_session *session, dmi_stay *stay)
-{
-    stay->refusals++;
-    for (uint32_t i = 0; i < session->lane_count; i++)
-        if (session->lanes[i].fetching == stay->index + 1)
-            dmi_lane_refuse_fetch(&session->lanes[i], dmi_room_refusal(session));
-    wake_those_who_wait(session, stay->index);
 }
 
 /* Those that wait for room, in order: one that does not fit keeps those behind it waiting. */
@@ -230,7 +250,7 @@ bool dmi_bring_the_waiting(dmi_session *session)
         r->waiting = stay->next;
         stay->waiting = false;
         if (late)
-            refuse(session, stay);
+            refuse(session, stay, dmi_room_refusal(session));
         moved = true;
     }
     return moved;

@@ -189,7 +189,6 @@ typedef struct pins {
     uint64_t views, view_bytes;     /* lent by dm_get */
     uint64_t made, made_bytes;      /* dm_create, not sealed */
     uint64_t read, read_bytes;      /* arguments of tasks that run or are placed */
-    uint64_t moving_bytes;
     const char *reader; /* the function of one of those tasks */
 } pins;
 

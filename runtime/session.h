@@ -167,7 +167,8 @@ typedef struct dmi_session {
     uint32_t uses;        /* a clock for the list by use */
     uint64_t spill_above; /* bytes of objects in memory */
     int64_t let_be_until_ms; /* D's heap has just been trimmed */
-    uint64_t missing;        /* inputs.c: what it is adding up */
+    uint64_t missing;        /* inputs.c: what it is adding up, */
+    uint32_t refused;        /* and what it is looking for */
     uint64_t fetching_bytes; /* brought, or to be brought, for tasks that are not placed yet */
     uint32_t fetching_tasks;
     uint64_t lineage_bytes;  /* of arguments kept although their tasks are done */

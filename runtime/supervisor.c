@@ -617,18 +617,11 @@ static int64_t pump(dmi_supervisor *s, int64_t now)
         at = now + (deadline > 0 ? deadline : 1);
     if (dmi_wants_ticks(session))
         earlier(&at, now + ROOM_TICK_MS);
+    const char *line = dmi_residence_announcement(session);
     dmi_role_leave(&session->role);
-    return at;
-}
-
-/* What the user should know, once. */
-static void announce(dmi_supervisor *s)
-{
-    dmi_role_take(&s->session->role);
-    const char *line = dmi_residence_announcement(s->session);
-    dmi_role_leave(&s->session->role);
     if (line)
         say(s, "%s", line);
+    return at;
 }
 
 /* A thread of the program that is in one call after the other dispatches itself, and each visit costs
@@ -680,7 +673,6 @@ static void look_around(dmi_supervisor *s)
         return;
     }
     int64_t at = pump(s, now);
-    announce(s);
     earlier(&at, kill_hung_up(s, now));
     earlier(&at, start_missing(s));
     set_timer(s, at);

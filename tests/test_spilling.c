@@ -280,7 +280,29 @@ static void small_objects_beyond_memory(dm_engine engine)
 }
 ON_ENGINES(small_objects_beyond_memory)
 
+/* While something is on disk, room is kept for it to come back; when nothing is, all of the store is there again. */
+static void room_kept_for_a_return_comes_back(dm_engine engine)
+{
+    enum { LARGE = 7 * MIB / 2, MOST = 13 * MIB };
+    residue before;
+    dm_ref refs[COUNT / 4];
+    residue_begin(&before);
+    begin(engine);
+    for (int i = 0; i < COUNT / 4; i++)
+        refs[i] = put_filled(LARGE, (uint64_t)i);
+    assert_true(stats_now().spilled_total > 0);
+    release_all(refs, COUNT / 4);
+    dm_ref most = put_filled(MOST, 1);
+    if (most.id == 0)
+        fail_msg("%s", dm_last_error());
+    get_and_check(most, 1);
+    assert_ok(dm_release(most));
+    end_clean(&before);
+}
+ON_ENGINES(room_kept_for_a_return_comes_back)
+
 static const struct CMUnitTest tests[] = {
+    ENGINE_CASES(room_kept_for_a_return_comes_back),
     ENGINE_CASES(puts_beyond_memory),          ENGINE_CASES(results_beyond_memory),
     ENGINE_CASES(arguments_beyond_memory),     ENGINE_CASES(a_task_beyond_memory),
     ENGINE_CASES(tasks_of_a_task_beyond_memory), ENGINE_CASES(views_stay),

@@ -163,6 +163,29 @@ static void reads_that_fail(dm_engine engine)
 }
 ON_ENGINES(reads_that_fail)
 
+/* A read that finds no memory is no loss: it is tried again when it is asked for again. */
+static void reads_without_memory(dm_engine engine)
+{
+    residue before;
+    dm_ref refs[MANY];
+    residue_begin(&before);
+    begin(engine, WAIT_MS);
+    dm_ref put = marked_put(OBJECT, 1000);
+    assert_int_equal(fill_up(refs), MANY);
+    assert_soon(marked_stats().spilling_bytes == 0);
+    atomic_store(&read_error, ENOMEM);
+    assert_refused(dm_get_within(put, (void *)NULL, 10000), DM_ERR_NOMEM, "dm_put");
+    dm_ref checked = dm_remote(marked_check, 1000, put);
+    assert_refused(get_nothing(checked), DM_ERR_NOMEM, "marked_check");
+    atomic_store(&read_error, 0);
+    assert_marked(put, OBJECT, 1000);
+    assert_int_equal(marked_stats().objects_lost, 0);
+    assert_ok(dm_release(put));
+    marked_release(refs, MANY);
+    marked_end(&before);
+}
+ON_ENGINES(reads_without_memory)
+
 /* No write ends for a while. */
 static void a_slow_disk(dm_engine engine)
 {
@@ -379,6 +402,7 @@ static const struct CMUnitTest tests[] = {
     ENGINE_CASES(writes_that_fail),
     ENGINE_CASES(writes_that_fail_now_and_then),
     ENGINE_CASES(reads_that_fail),
+    ENGINE_CASES(reads_without_memory),
     ENGINE_CASES(a_slow_disk),
     ENGINE_CASES(an_end_in_the_middle),
     cmocka_unit_test(on_a_small_disk_),

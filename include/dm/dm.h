@@ -264,7 +264,7 @@ typedef enum dm_spill_policy {
 /* How bytes are rearranged before they are compressed. */
 typedef enum dm_spill_filter {
     DM_FILTER_DEFAULT, /* DM_SPILL_FILTER, else best */
-    DM_FILTER_BEST,    /* by the type of the elements; plain bytes stay as they are */
+    DM_FILTER_BEST,    /* by a sample of the elements; plain bytes stay as they are */
     DM_FILTER_NONE,
     DM_FILTER_BYTES,
     DM_FILTER_BITS
@@ -372,7 +372,8 @@ DM_API dm_ref dm_put_value(dm_value value);
  * and NULL, as `dm_get(ref, (void *)0)`, waits and tells only whether it succeeded.
  * Another type is DM_ERR_TYPE, naming both. If the task failed: its failure, each time. A
  * value that was damaged on the disk and cannot be made again: DM_ERR_CORRUPT or DM_ERR_IO, each time. No room to bring
- * it back from there: DM_ERR_STORE_FULL, and it stays where it is.
+ * it back from there: DM_ERR_STORE_FULL (or why there is none, DM_ERR_DISK_FULL, DM_ERR_NOMEM), and it stays where
+ * it is.
  * Blocks; dm_get_within gives up after `ms` milliseconds with DM_ERR_TIMEOUT (0: does not block).
  */
 #define dm_get(ref_, out_) dm_get_into((ref_), DM_INTO_(out_), (out_), DM_NONE)
