@@ -135,20 +135,47 @@ void dm_shutdown(void)
 
 /* ---- tasks and values ---- */
 
+/* Arguments that are NULL: a failure that the ref will tell of. */
+static const dm_value missing = {.kind = DM_DATA};
+
 dm_ref dm_submit(const dm_function *function, const dm_task_options *options, const dm_value *arguments,
                  size_t count)
 {
-    static const dm_value missing = {.kind = DM_DATA};
     if (!is_running())
         return no_ref();
     if (arguments == NULL)
-        arguments = &missing, count = count ? 1 : 0; /* a failure that the ref will tell of */
+        arguments = &missing, count = count ? 1 : 0;
     if (dmi_self)
         return dmi_inside_submit(dmi_self, function, options, arguments, count);
     dm_ref ref = dmi_driver_submit(dmi_the_session, function, options, arguments, count);
     if (dmi_the_session->settings.engine == DM_ENGINE_SERIAL)
         dmi_engine_run_serially(dmi_the_session);
     return ref;
+}
+
+void dm_submit_n(const dm_function *function, const dm_task_options *options, const dm_value *arguments,
+                 size_t count, dm_ref *refs, size_t n)
+{
+    if (refs == NULL || n == 0)
+        return;
+    memset(refs, 0, n * sizeof *refs);
+    if (!is_running()) {
+        no_session();
+        return;
+    }
+    if (n == 1) {
+        refs[0] = dm_submit(function, options, arguments, count);
+        return;
+    }
+    if (arguments == NULL)
+        arguments = &missing, count = count ? 1 : 0;
+    if (dmi_self) {
+        dmi_inside_submit_n(dmi_self, function, options, arguments, count, refs, n);
+        return;
+    }
+    dmi_driver_submit_n(dmi_the_session, function, options, arguments, count, refs, n);
+    if (dmi_the_session->settings.engine == DM_ENGINE_SERIAL)
+        dmi_engine_run_serially(dmi_the_session);
 }
 
 dm_ref dm_put_value(dm_value value)

@@ -141,60 +141,99 @@ dm_status dm_arg_into(dm_call *call, int index, dm_into into, void *out)
 
 /* ---- the result ---- */
 
-static void unstage(dm_call *call)
+static bool is_multiple(const dm_call *call)
 {
-    if (call->returned && call->staged_kind == DMI_SLOT_OBJECT) {
-        uint64_t offset;
-        memcpy(&offset, call->staged, 8);
-        dmi_worker_free(call->worker, offset);
-    }
-    call->returned = false;
+    return call->returns != 0;
 }
 
-static void stage(dm_call *call, dmi_slot_kind kind, const void *payload, size_t bytes)
+int dm_return_count(dm_call *call)
 {
-    unstage(call);
-    memcpy(call->staged, payload, bytes);
-    call->staged_kind = (uint8_t)kind;
-    call->staged_bytes = (uint8_t)bytes;
-    call->returned = true;
+    return is_multiple(call) ? (int)call->returns : 1;
+}
+
+/* Where return `index` is staged. */
+static dm_status place_of(dm_call *call, int index, dmi_part_value **place)
+{
+    int count = dm_return_count(call);
+    if (index < 0 || index >= count)
+        return dmi_error(DM_ERR_INVALID, "%s: value %d was not asked for: the caller wants %d, numbered from 0",
+                         call->function->name, index, count);
+    if (is_multiple(call) && call->parts == NULL) {
+        call->parts = calloc(call->returns, sizeof *call->parts);
+        if (call->parts == NULL)
+            return dmi_error(DM_ERR_NOMEM, "%s: no memory for %u values", call->function->name, call->returns);
+    }
+    *place = is_multiple(call) ? &call->parts[index] : &call->staged;
+    return DM_OK;
+}
+
+static void unstage(dm_call *call, dmi_part_value *place)
+{
+    if (place->kind == DMI_SLOT_OBJECT) {
+        uint64_t offset;
+        memcpy(&offset, place->payload, 8);
+        dmi_worker_free(call->worker, offset);
+    }
+    place->kind = 0;
+}
+
+static void stage(dm_call *call, dmi_part_value *place, dmi_slot_kind kind, const void *payload, size_t bytes)
+{
+    unstage(call, place);
+    memcpy(place->payload, payload, bytes);
+    place->kind = (uint8_t)kind;
+    place->bytes = (uint8_t)bytes;
 }
 
 /* A value that fits the slot, as msgpack. */
-static bool stage_small(dm_call *call, const dm_value *value)
+static bool stage_small(dm_call *call, dmi_part_value *place, const dm_value *value)
 {
     uint8_t wire[DMI_SLOT_PAYLOAD];
     dmi_out out = {wire, wire, wire + sizeof wire};
     if (!dmi_wire_small(&out, value))
         return false;
-    stage(call, DMI_SLOT_INLINE, wire, (size_t)(out.at - wire));
+    stage(call, place, DMI_SLOT_INLINE, wire, (size_t)(out.at - wire));
     return true;
 }
 
-dm_status dm_return_value(dm_call *call, dm_value value)
+dm_status dm_return_value_at(dm_call *call, int index, dm_value value)
 {
+    dmi_part_value *place = NULL;
+    DM_TRY(place_of(call, index, &place));
     DM_TRY(dmi_value_check(&value));
     if (value.kind == DM_REF) {
         uint64_t refword;
         DM_TRY(dmi_inside_travel(call->worker, value.ref, &refword));
         DM_TRY(dmi_inside_keep(call->worker, value.ref));
-        stage(call, DMI_SLOT_REF, &refword, 8);
+        stage(call, place, DMI_SLOT_REF, &refword, 8);
         return DM_OK;
     }
-    if (stage_small(call, &value))
+    if (stage_small(call, place, &value))
         return DM_OK;
     uint64_t offset;
     DM_TRY(dmi_inside_object(call->worker, &value, &offset));
-    stage(call, DMI_SLOT_OBJECT, &offset, 8);
+    stage(call, place, DMI_SLOT_OBJECT, &offset, 8);
+    return DM_OK;
+}
+
+dm_status dm_return_value(dm_call *call, dm_value value)
+{
+    return dm_return_value_at(call, 0, value);
+}
+
+dm_status dm_return_buffer_at(dm_call *call, int index, dm_buffer *buffer)
+{
+    uint64_t offset;
+    dmi_part_value *place = NULL;
+    DM_TRY(place_of(call, index, &place));
+    DM_TRY(dmi_inside_take_buffer(call->worker, buffer, &offset));
+    stage(call, place, DMI_SLOT_OBJECT, &offset, 8);
     return DM_OK;
 }
 
 dm_status dm_return_buffer(dm_call *call, dm_buffer *buffer)
 {
-    uint64_t offset;
-    DM_TRY(dmi_inside_take_buffer(call->worker, buffer, &offset));
-    stage(call, DMI_SLOT_OBJECT, &offset, 8);
-    return DM_OK;
+    return dm_return_buffer_at(call, 0, buffer);
 }
 
 dm_status dm_fail(dm_call *call, const char *format, ...)
@@ -226,17 +265,41 @@ static void stage_failure(dm_call *call, dm_status status)
             payload[0] = dmi_error_object(call->worker->heap, &call->worker->own, status, text);
         }
     }
-    stage(call, DMI_SLOT_ERROR, payload, sizeof payload);
+    stage(call, &call->staged, DMI_SLOT_ERROR, payload, sizeof payload);
+}
+
+/* The table that the slot names (DMI_SLOT_PARTS); what was not returned is nil. */
+static dm_status stage_parts(dm_call *call)
+{
+    dmi_part_value *last = NULL;
+    DM_TRY(place_of(call, (int)call->returns - 1, &last));
+    for (uint32_t i = 0; i < call->returns; i++)
+        if (call->parts[i].kind == 0)
+            stage_small(call, &call->parts[i], &(dm_value){.kind = DM_NIL});
+    uint64_t told[2] = {0, call->returns};
+    size_t bytes = call->returns * sizeof *call->parts;
+    DM_TRY(dmi_worker_room(call->worker, bytes, &told[0]));
+    dmi_shared_copy(call->worker->own.rw + told[0], call->parts, bytes);
+    stage(call, &call->staged, DMI_SLOT_PARTS, told, sizeof told);
+    return DM_OK;
+}
+
+/* They are the driver's by now, or, if the task failed, nobody's. */
+static void end_parts(dm_call *call, bool failed)
+{
+    for (uint32_t i = 0; i < call->returns && failed && call->parts; i++)
+        unstage(call, &call->parts[i]);
+    free(call->parts);
 }
 
 /* Publishing the word is the completion of the task: law 2 of runtime/layout.h. */
 static void publish(dm_call *call)
 {
-    if (!call->returned)
-        stage_small(call, &(dm_value){.kind = DM_NIL});
-    dmi_shared_copy(call->slot->payload, call->staged, call->staged_bytes);
-    dmi_word_publish(&call->slot->word, dmi_slot_word(call->serial, (dmi_slot_kind)call->staged_kind,
-                                                      call->staged_bytes));
+    if (call->staged.kind == 0)
+        stage_small(call, &call->staged, &(dm_value){.kind = DM_NIL});
+    dmi_shared_copy(call->slot->payload, call->staged.payload, call->staged.bytes);
+    dmi_word_publish(&call->slot->word, dmi_slot_word(call->serial, (dmi_slot_kind)call->staged.kind,
+                                                      call->staged.bytes));
 }
 
 /* ---- running ---- */
@@ -256,9 +319,13 @@ static dm_status run_body(dm_call *call)
 static void end_call(dm_call *call, dm_status status)
 {
     dmi_worker *worker = call->worker;
+    if (status == DM_OK && is_multiple(call))
+        status = stage_parts(call);
     if (status != DM_OK)
         stage_failure(call, status);
     publish(call);
+    if (is_multiple(call))
+        end_parts(call, status != DM_OK);
     if (call->items && call->items != call->few)
         free(call->items);
     worker->call = call->outer;
@@ -281,7 +348,10 @@ bool dmi_call_run(dmi_worker *worker, uint32_t index)
     call.serial = record->serial;
     call.index = index;
     call.count = record->arg_count;
-    call.counted = call.returned = false;
+    call.returns = record->flags / DMI_RETURNS;
+    call.parts = NULL;
+    call.staged.kind = 0;
+    call.counted = false;
     call.read = 0;
     call.items = NULL;
     dm_status status = DM_OK;

@@ -4,10 +4,12 @@
 #include "runtime/driver.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "runtime/dispatch.h"
 #include "runtime/lane.h"
+#include "runtime/parts.h"
 #include "runtime/put.h"
 #include "runtime/quick.h"
 #include "runtime/registry.h"
@@ -183,7 +185,7 @@ static void drop_puts(submission *s)
     }
 }
 
-static dm_status store_args(dmi_session *session, uint32_t index, const dmi_packed *packed,
+static void store_args(dmi_session *session, uint32_t index, const dmi_packed *packed,
                             uint64_t blob, size_t count)
 {
     dmi_record *record = dmi_record_at(session, index);
@@ -197,7 +199,6 @@ static dm_status store_args(dmi_session *session, uint32_t index, const dmi_pack
     }
     DMI_STEP();
     record->arg_count = (uint32_t)count;
-    return DM_OK;
 }
 
 /* The role was left while an argument was put: another thread may have released a ref meanwhile. */
@@ -210,8 +211,25 @@ static dm_status check_refs(dmi_session *session, const dm_value *arguments, siz
     return DM_OK;
 }
 
+/* What becomes of a submission: one value, or `n` of them. */
+typedef struct outcome {
+    uint32_t *parts; /* NULL: one value */
+    uint32_t n;
+} outcome;
+
+/* From here on nobody names the task itself. */
+static bool begin_parts(dmi_session *session, uint32_t index, const outcome *to)
+{
+    if (dmi_parts_begin(session, index, to->n, to->parts)) {
+        dmi_task_drop(session, index);
+        return true;
+    }
+    dmi_task_free_entry(session, index);
+    return false;
+}
+
 static dm_status submit(submission *s, const dm_function *function, const dm_task_options *options,
-                        const dm_value *arguments, size_t count, uint32_t *index)
+                        const dm_value *arguments, size_t count, const outcome *to, uint32_t *index)
 {
     dmi_session *session = s->session;
     dmi_packer packer = {s, session->settings.inline_bytes, travel, object_argument};
@@ -230,7 +248,11 @@ static dm_status submit(submission *s, const dm_function *function, const dm_tas
     if (status == DM_OK) {
         DMI_STEP();
         dmi_record_at(session, *index)->function = (uint16_t)function->id;
-        status = store_args(session, *index, &packed, blob, count);
+        if (to->parts != NULL && !begin_parts(session, *index, to))
+            status = DM_ERR_NOMEM;
+    }
+    if (status == DM_OK) {
+        store_args(session, *index, &packed, blob, count);
         dmi_task_submit(session, *index, options ? options->retries : 0,
                         options ? options->limit_ms : 0);
         if (count > 0)
@@ -276,35 +298,58 @@ static inline bool submit_numbers(dmi_session *session, const dm_function *funct
     return true;
 }
 
-static dm_ref submit_anything(dmi_session *session, const dm_function *function,
-                              const dm_task_options *options, const dm_value *arguments, size_t count)
+static dm_status submit_anything(dmi_session *session, const dm_function *function,
+                                 const dm_task_options *options, const dm_value *arguments, size_t count,
+                                 const outcome *to, uint32_t *index)
 {
     submission s = {session, 0};
-    uint32_t index;
     dm_status status = DM_OK;
     session->visitors++; /* it may have to wait for room */
     if (!dmi_registry_knows(function))
         status = dmi_error(DM_ERR_NO_FUNCTION, "no remote function \"%s\" is registered: define it with "
                            "DM_REMOTE", function && function->name ? function->name : "(null)");
     if (status == DM_OK)
-        status = submit(&s, function, options, arguments, count, &index);
+        status = submit(&s, function, options, arguments, count, to, index);
     drop_puts(&s);
     session->visitors--;
-    return status == DM_OK ? dmi_task_ref(session, index) : failed(session, status);
+    return status;
 }
 
 dm_ref dmi_driver_submit(dmi_session *session, const dm_function *function,
                          const dm_task_options *options, const dm_value *arguments, size_t count)
 {
+    static const outcome one;
     uint32_t index;
+    dm_status status = DM_OK;
     if (!enter_briefly(session))
         return DM_NO_REF;
-    dm_ref ref = options == NULL && submit_numbers(session, function, arguments, count, &index)
-                     ? dmi_task_ref(session, index)
-                     : submit_anything(session, function, options, arguments, count);
+    if (options != NULL || !submit_numbers(session, function, arguments, count, &index))
+        status = submit_anything(session, function, options, arguments, count, &one, &index);
+    dm_ref ref = status == DM_OK ? dmi_task_ref(session, index) : failed(session, status);
     dmi_leave_armed(session);
     leave_briefly(session);
     return ref;
+}
+
+void dmi_driver_submit_n(dmi_session *session, const dm_function *function, const dm_task_options *options,
+                         const dm_value *arguments, size_t count, dm_ref *refs, size_t n)
+{
+    uint32_t index, *parts = malloc(n * sizeof *parts);
+    dm_status status = dmi_parts_check(n);
+    if (!enter_briefly(session)) {
+        free(parts);
+        return;
+    }
+    if (status == DM_OK && parts == NULL)
+        status = dmi_error(DM_ERR_NOMEM, "no memory for a task of %zu values", n);
+    const outcome to = {parts, (uint32_t)n};
+    if (status == DM_OK)
+        status = submit_anything(session, function, options, arguments, count, &to, &index);
+    for (size_t i = 0; i < n; i++)
+        refs[i] = status == DM_OK ? dmi_task_ref(session, parts[i]) : failed(session, status);
+    dmi_leave_armed(session);
+    leave_briefly(session);
+    free(parts);
 }
 
 /* ---- get ---- */

@@ -8,6 +8,8 @@
 
 dm_ref dmi_driver_submit(dmi_session *session, const dm_function *function,
                          const dm_task_options *options, const dm_value *arguments, size_t count);
+void dmi_driver_submit_n(dmi_session *session, const dm_function *function, const dm_task_options *options,
+                         const dm_value *arguments, size_t count, dm_ref *refs, size_t n);
 dm_ref dmi_driver_put(dmi_session *session, dm_value value);
 dm_status dmi_driver_get(dmi_session *session, dm_ref ref, dm_into into, void *out, int64_t timeout_ms);
 dm_status dmi_driver_wait(dmi_session *session, const dm_ref *refs, size_t n, size_t k,

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "runtime/lane.h"
+#include "runtime/parts.h"
 #include "runtime/policy.h"
 #include "runtime/put.h"
 #include "runtime/registry.h"
@@ -406,24 +407,33 @@ static dm_status object_argument(void *context, const dm_value *value, uint64_t 
     return dmi_inside_travel(context, dmi_inside_put(context, *value), refword);
 }
 
-static dm_status post_submission(dmi_worker *worker, dmi_message *message, const dmi_packed *packed,
-                                 dm_ref *ref)
+/* Into the message, or beside it: the cells of several values, and the arguments. */
+static dm_status write_args(dmi_worker *worker, dmi_message *message, const dmi_packed *packed,
+                            const uint64_t *cells)
 {
-    uint64_t offset = 0;
-    if (packed->count <= sizeof message->args) {
+    size_t front = message->returns * sizeof *cells;
+    if (front == 0 && packed->count <= sizeof message->args) {
         memcpy(message->args, packed->bytes, packed->count);
-    } else {
-        DM_TRY(dmi_worker_room(worker, packed->count, &offset));
-        dmi_shared_copy(worker->own.rw + offset, packed->bytes, packed->count);
-        dmi_blob blob = {offset, worker->segment, (uint32_t)packed->count};
-        memcpy(message->args, &blob, sizeof blob);
-        message->blob = 1;
+        return DM_OK;
     }
-    dmi_holding *holding = new_holding(worker, DMI_HOLD_RECORD, ref);
-    dm_status status = holding ? post_with_cell(worker, holding, message) : DM_ERR_NOMEM;
-    if (status != DM_OK && offset != 0)
-        dmi_worker_free(worker, offset);
-    return status;
+    uint64_t offset;
+    DM_TRY(dmi_worker_room(worker, front + packed->count, &offset));
+    char *to = worker->own.rw + offset;
+    if (front != 0)
+        dmi_shared_copy(to, cells, front);
+    dmi_shared_copy(to + front, packed->bytes, packed->count);
+    dmi_blob blob = {offset, worker->segment, (uint32_t)(front + packed->count)};
+    memcpy(message->args, &blob, sizeof blob);
+    message->blob = 1;
+    return DM_OK;
+}
+
+static void unwrite_args(dmi_worker *worker, const dmi_message *message)
+{
+    dmi_blob blob;
+    memcpy(&blob, message->args, sizeof blob);
+    if (message->blob)
+        dmi_worker_free(worker, blob.offset);
 }
 
 static int32_t clamp_limit(const dm_task_options *options)
@@ -432,31 +442,130 @@ static int32_t clamp_limit(const dm_task_options *options)
     return limit < 0 ? -1 : limit > INT32_MAX ? INT32_MAX : (int32_t)limit;
 }
 
+/* All of the message but where its values go. `packed` is to be freed in any case. */
+static dm_status begin_submission(dmi_worker *worker, const dm_function *function,
+                                  const dm_task_options *options, const dm_value *arguments, size_t count,
+                                  dmi_packed *packed, dmi_message *message)
+{
+    dmi_packer packer = {worker, worker->inline_bytes, travel, object_argument};
+    packed->bytes = packed->small;
+    if (!dmi_registry_knows(function))
+        return dmi_error(DM_ERR_NO_FUNCTION, "no remote function \"%s\" is registered",
+                         function ? function->name : "(null)");
+    DM_TRY(dmi_pack(&packer, arguments, count, packed));
+    int retries = options ? options->retries : 0;
+    *message = (dmi_message){.kind = DMI_MSG_SUBMIT,
+                             .function = (uint16_t)function->id,
+                             .arg_count = (uint32_t)count,
+                             .maker = worker->call ? worker->call->index + 1 : 0,
+                             .retries = (int8_t)(retries > 127 ? 127 : retries < 0 ? -1 : retries),
+                             .limit_ms = clamp_limit(options)};
+    return DM_OK;
+}
+
+static dm_status post_submission(dmi_worker *worker, dmi_message *message, const dmi_packed *packed,
+                                 dm_ref *ref)
+{
+    DM_TRY(write_args(worker, message, packed, NULL));
+    dmi_holding *holding = new_holding(worker, DMI_HOLD_RECORD, ref);
+    dm_status status = holding ? post_with_cell(worker, holding, message) : DM_ERR_NOMEM;
+    if (status != DM_OK)
+        unwrite_args(worker, message);
+    return status;
+}
+
 dm_ref dmi_inside_submit(dmi_worker *worker, const dm_function *function,
                          const dm_task_options *options, const dm_value *arguments, size_t count)
 {
-    dmi_packer packer = {worker, worker->inline_bytes, travel, object_argument};
     dmi_packed packed;
+    dmi_message message;
     dm_ref ref;
-    if (!dmi_registry_knows(function))
-        return failed(worker, dmi_error(DM_ERR_NO_FUNCTION, "no remote function \"%s\" is registered",
-                                        function ? function->name : "(null)"));
-    dm_status status = dmi_pack(&packer, arguments, count, &packed);
-    if (status == DM_OK) {
-        int retries = options ? options->retries : 0;
-        dmi_message message = {.kind = DMI_MSG_SUBMIT,
-                               .function = (uint16_t)function->id,
-                               .arg_count = (uint32_t)count,
-                               .maker = worker->call ? worker->call->index + 1 : 0,
-                               .retries = (int8_t)(retries > 127 ? 127 : retries < 0 ? -1 : retries),
-                               .limit_ms = clamp_limit(options)};
+    dm_status status = begin_submission(worker, function, options, arguments, count, &packed, &message);
+    if (status == DM_OK)
         status = post_submission(worker, &message, &packed, &ref);
-    }
     dmi_packed_free(&packed);
     if (status != DM_OK)
         return failed(worker, status);
     dmi_worker_ring(worker);
     return ref;
+}
+
+/* ---- submitting a task of several values ---- */
+
+static dmi_holding *holding_at(dmi_worker *worker, dm_ref ref)
+{
+    return &worker->holdings[(uint32_t)ref.id];
+}
+
+static void give_cells_back(dmi_worker *worker, const dm_ref *refs, const uint64_t *cells, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        dmi_holding *holding = holding_at(worker, refs[i]);
+        worker->free_cells[worker->free_cell_count++] = (uint32_t)cells[i];
+        disown(worker, holding);
+        let_go(worker, holding);
+    }
+}
+
+/* Refs, and a cell for each, which nobody knows of yet. */
+static dm_status take_cells(dmi_worker *worker, dm_ref *refs, uint64_t *cells, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        uint32_t cell;
+        uint16_t seq;
+        dmi_holding *holding = new_holding(worker, DMI_HOLD_RECORD, &refs[i]);
+        if (holding == NULL || !new_cell(worker, &cell, &seq)) {
+            if (holding) {
+                disown(worker, holding);
+                let_go(worker, holding);
+            }
+            give_cells_back(worker, refs, cells, i);
+            return dmi_error(DM_ERR_NOMEM, "a worker holds too many refs: release some");
+        }
+        cells[i] = (uint64_t)seq << 32 | cell;
+    }
+    return DM_OK;
+}
+
+static dm_status post_several(dmi_worker *worker, dmi_message *message, const dmi_packed *packed, dm_ref *refs,
+                              uint64_t *cells)
+{
+    DM_TRY(take_cells(worker, refs, cells, message->returns));
+    dm_status status = write_args(worker, message, packed, cells);
+    if (status != DM_OK) {
+        give_cells_back(worker, refs, cells, message->returns);
+        return status;
+    }
+    dmi_worker_post(worker, message);
+    for (size_t i = 0; i < message->returns; i++) {
+        dmi_holding *holding = holding_at(worker, refs[i]);
+        holding->kind = DMI_HOLD_CELL;
+        holding->cell = (uint32_t)cells[i];
+        holding->seq = (uint16_t)(cells[i] >> 32);
+    }
+    dmi_worker_ring(worker);
+    return DM_OK;
+}
+
+void dmi_inside_submit_n(dmi_worker *worker, const dm_function *function, const dm_task_options *options,
+                         const dm_value *arguments, size_t count, dm_ref *refs, size_t n)
+{
+    dmi_packed packed;
+    dmi_message message;
+    uint64_t *cells = malloc(n * sizeof *cells);
+    dm_status status = begin_submission(worker, function, options, arguments, count, &packed, &message);
+    if (status == DM_OK)
+        status = dmi_parts_check(n);
+    if (status == DM_OK && cells == NULL)
+        status = dmi_error(DM_ERR_NOMEM, "no memory for a task of %zu values", n);
+    if (status == DM_OK) {
+        message.returns = (uint16_t)n;
+        status = post_several(worker, &message, &packed, refs, cells);
+    }
+    for (size_t i = 0; i < n && status != DM_OK; i++)
+        refs[i] = failed(worker, status);
+    dmi_packed_free(&packed);
+    free(cells);
 }
 
 /* ---- getting ---- */

@@ -56,7 +56,7 @@ void dmi_lane_free_slot_value(dmi_session *session, uint32_t segment, uint64_t s
 {
     const dmi_slot *at = dmi_lane_slot(session, segment, slot);
     dmi_slot_kind kind = dmi_slot_kind_of(dmi_word_load(&at->word));
-    if (kind == DMI_SLOT_OBJECT || kind == DMI_SLOT_ERROR) {
+    if (kind == DMI_SLOT_OBJECT || kind == DMI_SLOT_ERROR || kind == DMI_SLOT_PARTS) {
         uint64_t offset;
         memcpy(&offset, at->payload, 8);
         session->seats[segment].live++; /* for dmi_free_object, which counts an object */

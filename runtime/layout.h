@@ -84,7 +84,13 @@ static inline uint64_t dmi_where_position(uint64_t where)
 
 /* ---- records (in D) ---- */
 
-enum { DMI_BLOB = 1 }; /* record flag: the arguments are a blob elsewhere */
+/* Record flags. */
+enum {
+    DMI_BLOB = 1, /* the arguments are a blob elsewhere */
+    DMI_PART = 2, /* it is one of several values of a task (runtime/parts.h) */
+    DMI_RETURNS = 4, /* times how many values the task was asked for, if for several */
+    DMI_RETURNS_MOST = UINT16_MAX / DMI_RETURNS
+};
 
 /* In the place of a function's number: this is no task's result, but was put, by the driver or in a task. */
 enum { DMI_PUT = 0xffff, DMI_PUT_IN_TASK = 0xfffe };
@@ -114,6 +120,7 @@ typedef enum dmi_slot_kind {
     DMI_SLOT_INLINE = 1, /* payload: a msgpack value */
     DMI_SLOT_OBJECT,     /* payload: u64 offset of an object in this segment */
     DMI_SLOT_REF,        /* payload: a dmi_refword */
+    DMI_SLOT_PARTS,      /* payload: u64 offset of a table of dmi_part_values in this segment, u64 how many */
     DMI_SLOT_ERROR       /* payload: u64 offset of an error object in this segment, or 0; u32 status */
 } dmi_slot_kind;
 
@@ -122,6 +129,14 @@ typedef struct dmi_slot {
     uint8_t payload[DMI_SLOT_PAYLOAD];
 } dmi_slot;
 static_assert(sizeof(dmi_slot) == 32, "two slots a cache line");
+
+/* One of several values of a task, as its worker tells of it: kind and payload as in a slot. */
+typedef struct dmi_part_value {
+    uint8_t kind, bytes; /* kind 0: nil */
+    uint8_t spare[6];
+    uint8_t payload[DMI_SLOT_PAYLOAD];
+} dmi_part_value;
+static_assert(sizeof(dmi_part_value) == 32, "two a cache line");
 
 static inline uint64_t dmi_slot_word(uint64_t serial, dmi_slot_kind kind, unsigned bytes)
 {
@@ -164,7 +179,7 @@ static inline uint32_t dmi_refword_index(uint64_t ref)
 
 /* ---- D's header ---- */
 
-#define DMI_ABI 0x646d727400000004u /* changes with this file */
+#define DMI_ABI 0x646d727400000005u /* changes with this file */
 
 enum { DMI_NOBODY, DMI_DRIVER, DMI_SUPERVISOR };
 
@@ -204,7 +219,8 @@ typedef struct dmi_down {
 /* ---- up: a worker's words to the driver (in W) ---- */
 
 typedef enum dmi_message_kind {
-    DMI_MSG_SUBMIT = 1, /* a task: cell, function, arguments */
+    DMI_MSG_SUBMIT = 1, /* a task: cell, function, arguments. Of several values: its arguments are a blob that
+                           begins with seq << 32 | cell for each */
     DMI_MSG_ADOPT,      /* an object of my heap gets a record: cell, offset */
     DMI_MSG_HOLD,       /* a record gets a cell */
     DMI_MSG_HOLD_INNER, /* the ref that is the value of a record gets a cell */
@@ -233,7 +249,8 @@ typedef struct dmi_message {
     uint8_t spare;
     uint8_t args[DMI_RECORD_ARGS]; /* or u64 words, by kind */
     uint32_t maker;   /* of a task that is submitted: record index + 1 of the task that does; 0: none */
-    uint8_t pad[56];
+    uint16_t returns; /* how many values a task is to have; 0: one */
+    uint8_t pad[54];
 } dmi_message;
 static_assert(sizeof(dmi_message) == 128, "a message is two cache lines");
 

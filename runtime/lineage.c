@@ -21,7 +21,7 @@ bool dmi_lineage_keep(dmi_session *session, uint32_t index)
 {
     const dmi_record *record = dmi_record_at(session, index);
     uint64_t bytes = record->flags & DMI_BLOB ? record->blob.bytes : 0;
-    if (dmi_task_at(session, index)->bytes == 0 ||
+    if (dmi_task_at(session, index)->bytes == 0 || (record->flags & DMI_PART) ||
         bytes > session->settings.lineage_bytes - session->lineage_bytes)
         return false;
     session->lineage_bytes += bytes;

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #include "runtime/lane.h"
+#include "runtime/parts.h"
 #include "runtime/task.h"
 
 /* Has this cell's task been submitted by one that the lane's dead worker began and did not finish? */
@@ -52,19 +53,28 @@ static void take_back(dmi_session *session, const dmi_lane *dead, const dmi_task
         dmi_lane_take_back(session, lane, 0); /* it enters again, which ends it */
 }
 
+static void end(dmi_session *session, const dmi_lane *dead, uint32_t index)
+{
+    const dmi_task *task = dmi_task_at(session, index);
+    if (task->state == DMI_TASK_WAITING || task->state == DMI_TASK_QUEUED)
+        dmi_task_discard(session, index);
+    else if (task->state == DMI_TASK_SENT)
+        take_back(session, dead, task);
+}
+
 /* A task can only name earlier ones, so with the latest first none is pinned by one still to come. */
 void dmi_orphans_discard(dmi_session *session, const dmi_lane *lane, dmi_orphan *orphans, size_t count)
 {
     if (count != 0)
         qsort(orphans, count, sizeof *orphans, latest_first);
     for (size_t i = 0; i < count; i++) {
-        const dmi_task *task = dmi_task_at(session, orphans[i].index);
-        if (!dmi_is_orphan(task))
+        uint32_t index = orphans[i].index, maker = dmi_part_maker(session, index);
+        if (!dmi_is_orphan(dmi_task_at(session, index)))
             continue;
-        if (task->state == DMI_TASK_WAITING || task->state == DMI_TASK_QUEUED)
-            dmi_task_discard(session, orphans[i].index);
-        else if (task->state == DMI_TASK_SENT)
-            take_back(session, lane, task);
+        if (maker == UINT32_MAX)
+            end(session, lane, index);
+        else if (dmi_parts_forsake(session, maker))
+            end(session, lane, maker);
     }
     free(orphans);
 }

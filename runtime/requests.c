@@ -10,6 +10,7 @@
 
 #include "runtime/dispatch.h"
 #include "runtime/lane.h"
+#include "runtime/parts.h"
 #include "runtime/registry.h"
 #include "runtime/residence.h"
 #include "runtime/room.h"
@@ -148,43 +149,107 @@ static bool has_maker(dmi_session *session, const dmi_lane *lane, const dmi_mess
     return maker->state == DMI_TASK_SENT && maker->lane == lane->index;
 }
 
-/* Should the worker die before that task is done, nobody may want this one (runtime/unwanted.c). */
-static void note_maker(dmi_session *session, dmi_lane *lane, const dmi_message *message)
+/* Should the worker die before that task is done, nobody may want this one (runtime/orphans.c). */
+static void note_maker(dmi_session *session, dmi_lane *lane, const dmi_message *message, uint32_t number)
 {
     if (message->maker == 0)
         return;
-    dmi_cell *cell = &lane->cells[message->cell];
+    dmi_cell *cell = &lane->cells[number];
     cell->maker = message->maker - 1;
     cell->maker_serial = dmi_record_at(session, cell->maker)->serial;
 }
 
-static bool heed_submit(dmi_session *session, dmi_lane *lane, const dmi_message *message)
-{
+/* A submission as it was read: the cells for its values, and its arguments. */
+typedef struct submitted {
+    uint8_t *copy;         /* of both */
+    const uint64_t *cells; /* seq << 32 | cell */
+    uint8_t *args;
     size_t bytes;
+    uint32_t n; /* cells */
+    uint64_t one;
+} submitted;
+
+static bool are_free(dmi_lane *lane, const submitted *s)
+{
+    for (uint32_t i = 0; i < s->n; i++)
+        if (!cell_is_free(lane, (uint32_t)s->cells[i]))
+            return false;
+    return true;
+}
+
+/* False: nonsense. */
+static bool read_submission(dmi_session *session, dmi_lane *lane, const dmi_message *message, submitted *s)
+{
+    size_t bytes, cells = message->returns * sizeof *s->cells;
     const uint8_t *args = message_args(session, lane, message, &bytes);
-    uint8_t *copy = args ? malloc(bytes) : NULL;
-    if (copy == NULL || !cell_is_free(lane, message->cell) ||
-        dmi_registry_at(message->function) == NULL || !has_maker(session, lane, message)) {
-        free(copy);
+    *s = (submitted){.n = 1, .one = (uint64_t)message->seq << 32 | message->cell};
+    s->cells = &s->one;
+    if (args == NULL || bytes < cells || message->returns > DMI_RETURNS_MOST || (cells != 0 && !message->blob))
+        return false;
+    s->copy = malloc(bytes + 1);
+    if (s->copy == NULL)
+        return false;
+    memcpy(s->copy, args, bytes);
+    s->args = s->copy + cells;
+    s->bytes = bytes - cells;
+    if (cells != 0) {
+        s->cells = (const uint64_t *)(const void *)s->copy;
+        s->n = message->returns;
+    }
+    return dmi_registry_at(message->function) != NULL && are_free(lane, s) && has_maker(session, lane, message);
+}
+
+/* Its values get their cells. False: there is no place in the table. */
+static bool fill_cells(dmi_session *session, dmi_lane *lane, const dmi_message *message, const submitted *s,
+                       uint32_t index)
+{
+    uint32_t *parts = message->returns ? malloc(s->n * sizeof *parts) : NULL;
+    if (message->returns && (parts == NULL || !dmi_parts_begin(session, index, s->n, parts))) {
+        free(parts);
         return false;
     }
-    memcpy(copy, args, bytes);
-    uint32_t index;
-    bool sane = settle_refs(session, copy, bytes, message->arg_count);
-    if (sane && dmi_task_new(session, &index)) {
-        dmi_record_at(session, index)->function = message->function;
-        bool room = take_args(session, index, copy, bytes, message->arg_count);
-        fill_cell(lane, message, index);
-        note_maker(session, lane, message);
-        dmi_task_submit(session, index, message->retries, message->limit_ms);
-        if (!room)
-            dmi_task_fail(session, index, DM_ERR_STORE_FULL, "no room for %zu bytes of arguments", bytes);
-        else {
-            dmi_task_pin_inputs(session, index);
-            dmi_task_enter(session, index);
+    for (uint32_t i = 0; i < s->n; i++) {
+        dmi_message cell = {.cell = (uint32_t)s->cells[i], .seq = (uint16_t)(s->cells[i] >> 32)};
+        uint32_t value = parts ? parts[i] : index;
+        if (!cell_is_free(lane, cell.cell)) { /* named twice: its sender has gone wild */
+            dmi_task_drop(session, value);
+            continue;
         }
+        fill_cell(lane, &cell, value);
+        note_maker(session, lane, message, cell.cell);
     }
-    free(copy);
+    if (parts)
+        dmi_task_drop(session, index); /* only its parts name it */
+    free(parts);
+    return true;
+}
+
+static bool submit(dmi_session *session, dmi_lane *lane, const dmi_message *message, const submitted *s)
+{
+    uint32_t index;
+    if (!settle_refs(session, s->args, s->bytes, message->arg_count) || !dmi_task_new(session, &index))
+        return false;
+    dmi_record_at(session, index)->function = message->function;
+    if (!fill_cells(session, lane, message, s, index)) {
+        dmi_task_free_entry(session, index);
+        return false;
+    }
+    bool room = take_args(session, index, s->args, s->bytes, message->arg_count);
+    dmi_task_submit(session, index, message->retries, message->limit_ms);
+    if (!room) {
+        dmi_task_fail(session, index, DM_ERR_STORE_FULL, "no room for %zu bytes of arguments", s->bytes);
+    } else {
+        dmi_task_pin_inputs(session, index);
+        dmi_task_enter(session, index);
+    }
+    return true;
+}
+
+static bool heed_submit(dmi_session *session, dmi_lane *lane, const dmi_message *message)
+{
+    submitted s;
+    bool sane = read_submission(session, lane, message, &s) && submit(session, lane, message, &s);
+    free(s.copy);
     free_message_blob(session, lane, message);
     return sane;
 }

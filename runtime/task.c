@@ -15,6 +15,7 @@
 #include "runtime/inputs.h"
 #include "runtime/lane.h"
 #include "runtime/lineage.h"
+#include "runtime/parts.h"
 #include "runtime/put.h"
 #include "runtime/readers.h"
 #include "runtime/registry.h"
@@ -335,7 +336,7 @@ uint32_t dmi_task_dependent(const dmi_session *session, uint32_t index)
 
 /* ---- ends ---- */
 
-static void finish(dmi_session *session, uint32_t index)
+void dmi_task_finish(dmi_session *session, uint32_t index)
 {
     dmi_task *task = dmi_task_at(session, index);
     task->state = DMI_TASK_DONE;
@@ -354,6 +355,8 @@ static void finish(dmi_session *session, uint32_t index)
         dmi_wake_blocked(session, index);
     if (task->bytes != 0)
         dmi_residence_enter(session, index);
+    if (dmi_record_at(session, index)->flags >= DMI_RETURNS)
+        dmi_parts_settle(session, index);
     free_if_dead(session, index);
 }
 
@@ -368,7 +371,7 @@ void dmi_task_discard(dmi_session *session, uint32_t index)
     if (task->flags & DMI_TASK_FETCHING)
         dmi_inputs_release(session, index);
     session->counts.tasks_dropped++;
-    finish(session, index);
+    dmi_task_finish(session, index);
 }
 
 static void count_object(dmi_session *session, uint32_t index, uint64_t bytes)
@@ -431,7 +434,27 @@ void dmi_task_complete(dmi_session *session, uint32_t index)
         session->counts.tasks_failed++;
     else
         session->counts.tasks_done++;
-    finish(session, index);
+    dmi_task_finish(session, index);
+}
+
+/* A failure in D; 0: there is no room for its text. */
+static uint64_t failure(dmi_session *session, dm_status status, const char *text)
+{
+    uint64_t offset = dmi_error_object(session->heap, &session->seats[0].memory, status, text);
+    if (offset != 0)
+        return offset;
+    uint64_t room = dmi_room_for_driver(session, sizeof(dmi_object) + strlen(text) + 1);
+    if (room == 0)
+        return 0;
+    dmi_heap_free(session->heap, room); /* what its heap was granted so far was too little */
+    return dmi_error_object(session->heap, &session->seats[0].memory, status, text);
+}
+
+void dmi_task_is_failure(dmi_session *session, uint32_t index, dm_status status, const char *text)
+{
+    uint64_t offset = failure(session, status, text);
+    dmi_word_publish(&dmi_record_at(session, index)->where,
+                     dmi_where(DMI_FAILED, offset ? 0 : (uint32_t)status, offset));
 }
 
 void dmi_task_fail(dmi_session *session, uint32_t index, dm_status status, const char *format, ...)
@@ -441,26 +464,16 @@ void dmi_task_fail(dmi_session *session, uint32_t index, dm_status status, const
     va_start(args, format);
     vsnprintf(text, sizeof text, format, args);
     va_end(args);
-    uint64_t offset = dmi_error_object(session->heap, &session->seats[0].memory, status, text);
-    if (offset == 0) { /* beyond what its heap was granted so far, perhaps */
-        uint64_t room = dmi_room_for_driver(session, sizeof(dmi_object) + strlen(text) + 1);
-        if (room != 0) {
-            dmi_heap_free(session->heap, room);
-            offset = dmi_error_object(session->heap, &session->seats[0].memory, status, text);
-        }
-    }
-    dmi_word_publish(&dmi_record_at(session, index)->where, dmi_where(DMI_FAILED, offset ? 0 : (uint32_t)status, offset));
+    dmi_task_is_failure(session, index, status, text);
     session->counts.tasks_failed++;
-    finish(session, index);
+    dmi_task_finish(session, index);
 }
 
 void dmi_task_lose(dmi_session *session, uint32_t index, dm_status status, const char *text)
 {
-    dmi_task *task = dmi_task_at(session, index);
-    uint64_t offset = dmi_error_object(session->heap, &session->seats[0].memory, status, text);
     session->counts.objects--;
-    task->bytes = 0;
-    dmi_word_publish(&dmi_record_at(session, index)->where, dmi_where(DMI_FAILED, offset ? 0 : (uint32_t)status, offset));
+    dmi_task_at(session, index)->bytes = 0;
+    dmi_task_is_failure(session, index, status, text);
 }
 
 void dmi_task_is_here(dmi_session *session, uint32_t index, const uint8_t *wire, size_t bytes)

@@ -48,7 +48,7 @@ struct dmi_task {
     uint32_t previous; /* index + 1, the same */
     uint32_t waits; /* inputs not there */
     uint32_t edges; /* edge + 1: tasks waiting for this one to be done, or to be back in memory */
-    uint32_t contains; /* index + 1 of the ref that is its value */
+    uint32_t contains; /* index + 1 of the ref that is its value; unfinished: of its first part (parts.h) */
     union {
         struct {
             uint16_t lane; /* SENT */
@@ -104,6 +104,9 @@ bool dmi_task_inner(dmi_session *session, uint32_t index, uint32_t *inner);
 /* Its result is published in its slot. */
 void dmi_task_complete(dmi_session *session, uint32_t index);
 
+/* Its value is there: whoever waits for it goes on, and what only an unfinished task needs is let go. */
+void dmi_task_finish(dmi_session *session, uint32_t index);
+
 /* It failed for good, and this is why. */
 void dmi_task_fail(dmi_session *session, uint32_t index, dm_status status, const char *format, ...)
     DM_PRINTF(4, 5);
@@ -120,6 +123,9 @@ static inline uint64_t dmi_task_refword(const dmi_session *session, uint32_t ind
     uint32_t generation = session->tasks[index].generation;
     return dmi_refword(DMI_REF_RECORD, generation >> 16, generation & 0xffff, index);
 }
+
+/* Its value is this failure. */
+void dmi_task_is_failure(dmi_session *session, uint32_t index, dm_status status, const char *text);
 
 /* Its object cannot be had any more: from now on its value is this failure. */
 void dmi_task_lose(dmi_session *session, uint32_t index, dm_status status, const char *text);

@@ -101,6 +101,8 @@ static dmi_state found_slot(const dmi_record *record, uint64_t where, dmi_found 
         return DMI_THERE;
     case DMI_SLOT_ERROR:
         return found_failure(slot, segment, found);
+    case DMI_SLOT_PARTS: /* whose task is named by nobody */
+        break;
     }
     return DMI_NONSENSE;
 }

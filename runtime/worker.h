@@ -126,10 +126,9 @@ struct dm_call {
     uint32_t index;
     uint32_t count;
     bool counted;  /* asked dm_arg_count */
-    bool returned; /* has a value, in staged */
-    bool decoded;
-    uint8_t staged_kind, staged_bytes;
-    uint8_t staged[DMI_SLOT_PAYLOAD];
+    uint32_t returns; /* values asked for, if several; else 0 */
+    dmi_part_value staged; /* what goes into the slot; kind 0: nothing yet */
+    dmi_part_value *parts; /* of several values, allocated */
     uint32_t read; /* how many arguments were */
     dmi_item *items; /* `few`, or allocated */
     bool *seen;
@@ -187,6 +186,8 @@ bool dmi_call_run(dmi_worker *worker, uint32_t index);
 
 dm_ref dmi_inside_submit(dmi_worker *worker, const dm_function *function,
                          const dm_task_options *options, const dm_value *arguments, size_t count);
+void dmi_inside_submit_n(dmi_worker *worker, const dm_function *function, const dm_task_options *options,
+                         const dm_value *arguments, size_t count, dm_ref *refs, size_t n);
 dm_ref dmi_inside_put(dmi_worker *worker, dm_value value);
 dm_status dmi_inside_get(dmi_worker *worker, dm_ref ref, dm_into into, void *out, int64_t timeout_ms);
 dm_status dmi_inside_wait(dmi_worker *worker, const dm_ref *refs, size_t n, size_t k,

@@ -352,6 +352,18 @@ typedef struct dm_task_options {
 DM_API dm_ref dm_submit(const dm_function *function, const dm_task_options *options,
                         const dm_value *arguments, size_t count);
 
+/*
+ * Several values from one task: dm_remote_n(refs, n, function, arguments...) fills refs[0] to refs[n - 1],
+ * 1 to 16,383 of them, each a future of its own, to be read, passed on and released by itself. The task
+ * returns them with dm_return_at; all become ready together, or fail together. refs are Yours, each. One that
+ * the disk has damaged is not made again.
+ */
+#define dm_remote_n(refs_, n_, function_, ...)                                                     \
+    dm_submit_n(&(function_), NULL, DM_VALUES_(__VA_ARGS__), DM_COUNT_(__VA_ARGS__), (refs_), (n_))
+
+DM_API void dm_submit_n(const dm_function *function, const dm_task_options *options,
+                        const dm_value *arguments, size_t count, dm_ref *refs, size_t n);
+
 /* A function by its name; NULL if there is none. For bindings. Mine, for ever. */
 DM_API const dm_function *dm_function_named(const char *name);
 
@@ -403,6 +415,16 @@ DM_API int dm_arg_count(dm_call *call);
 #define dm_return(call_, x_)                                                                       \
     _Generic((x_), dm_buffer *: dm_return_buffer, default: dm_return_plain_)(                      \
         (call_), _Generic((x_), dm_buffer *: (x_), default: dm_value_or_none_(x_)))
+
+/*
+ * dm_return_at(call, i, x): one of several values, from 0, in any order; of two for the same place the latter
+ * counts, one that is missing is nil, and dm_return is the one for place 0. dm_return_count: how many the
+ * caller asked for; a place beyond is DM_ERR_INVALID.
+ */
+#define dm_return_at(call_, i_, x_)                                                                \
+    _Generic((x_), dm_buffer *: dm_return_buffer_at, default: dm_return_plain_at_)(                \
+        (call_), (i_), _Generic((x_), dm_buffer *: (x_), default: dm_value_or_none_(x_)))
+DM_API int dm_return_count(dm_call *call);
 
 /* Report a failure of the task's own: `return dm_fail(call, "voxel %d has no signal", i);` */
 DM_API dm_status dm_fail(dm_call *call, const char *format, ...) DM_PRINTF(2, 3);
@@ -526,10 +548,17 @@ DM_API dm_status dm_get_into(dm_ref ref, dm_into into, void *out, int64_t timeou
 DM_API dm_status dm_arg_into(dm_call *call, int index, dm_into into, void *out) DM_NODISCARD;
 DM_API dm_status dm_return_value(dm_call *call, dm_value value) DM_NODISCARD;
 DM_API dm_status dm_return_buffer(dm_call *call, dm_buffer *buffer) DM_NODISCARD;
+DM_API dm_status dm_return_value_at(dm_call *call, int index, dm_value value) DM_NODISCARD;
+DM_API dm_status dm_return_buffer_at(dm_call *call, int index, dm_buffer *buffer) DM_NODISCARD;
 
 static inline dm_status dm_return_plain_(dm_call *call, dm_value value)
 {
     return dm_return_value(call, value);
+}
+
+static inline dm_status dm_return_plain_at_(dm_call *call, int index, dm_value value)
+{
+    return dm_return_value_at(call, index, value);
 }
 
 #define DM_INTO_(p)                                                                                \
