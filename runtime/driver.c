@@ -315,6 +315,22 @@ static dm_status submit_anything(dmi_session *session, const dm_function *functi
     return status;
 }
 
+/* Room for one more task, waiting for it if need be. Leaves the role while it waits. */
+static dm_status queue_room(dmi_session *session)
+{
+    uint64_t most = session->settings.queue_tasks - session->settings.queue_tasks / 8;
+    if (session->settings.queue_refuses) {
+        dmi_turn(session);
+        return dmi_queue_is_full(session) ? dmi_queue_full(session) : DM_OK;
+    }
+    session->visitors++;
+    while (session->unfinished >= most && !session->closing)
+        dmi_driver_rest(session, UINT32_MAX, INT64_MAX);
+    dmi_driver_rested(session);
+    session->visitors--;
+    return session->closing ? dmi_error(DM_ERR_SHUT_DOWN, "%s", dm_strerror(DM_ERR_SHUT_DOWN)) : DM_OK;
+}
+
 dm_ref dmi_driver_submit(dmi_session *session, const dm_function *function,
                          const dm_task_options *options, const dm_value *arguments, size_t count)
 {
@@ -323,7 +339,9 @@ dm_ref dmi_driver_submit(dmi_session *session, const dm_function *function,
     dm_status status = DM_OK;
     if (!enter_briefly(session))
         return DM_NO_REF;
-    if (options != NULL || !submit_numbers(session, function, arguments, count, &index))
+    if (dmi_queue_is_full(session))
+        status = queue_room(session);
+    if (status == DM_OK && (options != NULL || !submit_numbers(session, function, arguments, count, &index)))
         status = submit_anything(session, function, options, arguments, count, &one, &index);
     dm_ref ref = status == DM_OK ? dmi_task_ref(session, index) : failed(session, status);
     dmi_leave_armed(session);
@@ -343,6 +361,8 @@ void dmi_driver_submit_n(dmi_session *session, const dm_function *function, cons
     if (status == DM_OK && parts == NULL)
         status = dmi_error(DM_ERR_NOMEM, "no memory for a task of %zu values", n);
     const outcome to = {parts, (uint32_t)n};
+    if (status == DM_OK && dmi_queue_is_full(session))
+        status = queue_room(session);
     if (status == DM_OK)
         status = submit_anything(session, function, options, arguments, count, &to, &index);
     for (size_t i = 0; i < n; i++)

@@ -81,6 +81,7 @@ static void reset(dmi_session *session, uint32_t index)
         session->limited++;
     session->counts.objects--;
     session->counts.tasks_retried++;
+    session->unfinished++;
     dmi_word_publish(&record->where, dmi_where(DMI_NOWHERE, 0, 0));
     DMI_STEP();
     record->serial = ++session->next_serial; /* a slot may still hold its old result */

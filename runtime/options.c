@@ -311,6 +311,18 @@ static dm_status settle_retries(dmi_settings *settings, int given)
     return DM_OK;
 }
 
+static dm_status settle_queue(dmi_settings *settings, const dm_options *options)
+{
+    int64_t refuses;
+    DM_TRY(settle_number(&(number){"queue_refuses", "DM_QUEUE_REFUSES", "0 or 1", 0, 1, INT64_MIN, 0},
+                         options->queue_refuses, &refuses));
+    settings->queue_refuses = refuses == 1;
+    return settle_size(&(number){"queue_tasks", "DM_QUEUE_TASKS",
+                                 "a number of 1 or more: digits, then nothing or K, M, G or T", 1, INT64_MAX,
+                                 INT64_MIN, 4 << 20},
+                       options->queue_tasks, &settings->queue_tasks);
+}
+
 static dm_status settle_times(dmi_settings *settings, const dm_options *options)
 {
     DM_TRY(settle_number(&(number){"task_limit_ms", "DM_TASK_LIMIT_MS",
@@ -348,6 +360,7 @@ dm_status dmi_settings_settle(dmi_settings *settings, const dm_options *options)
     DM_TRY(settle_spill(settings, options));
     DM_TRY(settle_retries(settings, options->retries));
     DM_TRY(settle_times(settings, options));
+    DM_TRY(settle_queue(settings, options));
     DM_TRY(settle_size(&(number){"inline_bytes", "DM_INLINE_BYTES", "a size of 1 to 16M", 1,
                                  (int64_t)MAX_INLINE_BYTES, INT64_MIN, 1024},
                        options->inline_bytes, &settings->inline_bytes));

@@ -26,6 +26,8 @@ typedef struct dmi_settings {
     int retries;           /* 0: none */
     int64_t task_limit_ms; /* -1: no limit */
     int64_t store_wait_ms;
+    size_t queue_tasks;
+    bool queue_refuses;
     size_t inline_bytes;
     void (*log)(void *context, const char *line); /* never NULL */
     void *log_context;

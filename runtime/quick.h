@@ -70,6 +70,7 @@ static inline bool dmi_quick_account(dmi_session *session, const dmi_task *task)
     lane->sent[task->position % DMI_RING] = 0;
     session->seats[lane->segment].live++;
     session->counts.tasks_done++;
+    session->unfinished--;
     return true;
 }
 

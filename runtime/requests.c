@@ -234,9 +234,13 @@ static bool submit(dmi_session *session, dmi_lane *lane, const dmi_message *mess
         dmi_task_free_entry(session, index);
         return false;
     }
-    bool room = take_args(session, index, s->args, s->bytes, message->arg_count);
+    bool full = dmi_queue_is_full(session);
+    bool room = !full && take_args(session, index, s->args, s->bytes, message->arg_count);
     dmi_task_submit(session, index, message->retries, message->limit_ms);
-    if (!room) {
+    if (full) {
+        dmi_queue_full(session);
+        dmi_task_fail(session, index, DM_ERR_QUEUE_FULL, "%s", dm_last_error());
+    } else if (!room) {
         dmi_task_fail(session, index, DM_ERR_STORE_FULL, "no room for %zu bytes of arguments", s->bytes);
     } else {
         dmi_task_pin_inputs(session, index);

@@ -161,6 +161,7 @@ typedef struct dmi_session {
     bool stacked;   /* a task was placed behind another that may take long */
     uint32_t dependents; /* tasks waiting for inputs that are not done */
     uint32_t loose; /* unfinished tasks that nobody holds */
+    uint64_t unfinished; /* tasks submitted, and not done */
     struct dmi_residence *residence;
     uint32_t away;        /* objects that are not in memory */
     uint32_t look;        /* number of the last look around (readers.h) */

@@ -207,6 +207,19 @@ void dmi_task_submit(dmi_session *session, uint32_t index, int retries, int64_t 
             dmi_supervisor_poke(session); /* it keeps the time */
     }
     session->counts.tasks_submitted++;
+    session->unfinished++;
+}
+
+dm_status dmi_queue_full(const dmi_session *session)
+{
+    return dmi_error(DM_ERR_QUEUE_FULL, "%llu tasks are unfinished, as many as may be: wait for some, or raise "
+                     "DM_QUEUE_TASKS", (unsigned long long)session->unfinished);
+}
+
+/* A task, and no put value, failed submission or part of another's value. */
+static bool is_task(const dmi_record *record)
+{
+    return record->function < DMI_PUT_IN_TASK && !(record->flags & DMI_PART);
 }
 
 void dmi_task_pin_inputs(dmi_session *session, uint32_t index)
@@ -342,6 +355,7 @@ void dmi_task_finish(dmi_session *session, uint32_t index)
     task->state = DMI_TASK_DONE;
     task->read_at = 0;
     task->stay = 0;
+    session->unfinished -= is_task(dmi_record_at(session, index));
     if (task->holds == 0)
         session->loose--;
     if (task->flags & DMI_TASK_LIMITED)

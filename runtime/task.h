@@ -145,6 +145,13 @@ uint32_t dmi_task_dependent(const dmi_session *session, uint32_t index);
 /* A task has been submitted: its retries and time limit (0: the session's, negative: none). */
 void dmi_task_submit(dmi_session *session, uint32_t index, int retries, int64_t limit_ms);
 
+/* Are there as many unfinished tasks as may be? And: the status and sentence that say so. */
+static inline bool dmi_queue_is_full(const dmi_session *session)
+{
+    return __builtin_expect(session->unfinished >= session->settings.queue_tasks, 0);
+}
+dm_status dmi_queue_full(const dmi_session *session);
+
 /* Once arguments are in the record: pins its inputs, then waits for them, queues it or places it. */
 void dmi_task_pin_inputs(dmi_session *session, uint32_t index);
 void dmi_task_enter(dmi_session *session, uint32_t index);

@@ -57,6 +57,8 @@ static void variables_are_read(void **state)
     setenv("DM_TASK_LIMIT_MS", "250", 1);
     setenv("DM_STORE_WAIT_MS", "0", 1);
     setenv("DM_INLINE_BYTES", "2k", 1);
+    setenv("DM_QUEUE_TASKS", "3K", 1);
+    setenv("DM_QUEUE_REFUSES", "1", 1);
     dmi_settings s;
     assert_int_equal(dmi_settings_settle(&s, NULL), DM_OK);
     assert_int_equal(s.workers, 7);
@@ -67,6 +69,8 @@ static void variables_are_read(void **state)
     assert_int_equal(s.task_limit_ms, 250);
     assert_int_equal(s.store_wait_ms, 0);
     assert_int_equal(s.inline_bytes, 2048);
+    assert_int_equal(s.queue_tasks, 3 << 10);
+    assert_true(s.queue_refuses);
 }
 
 static void spilling_needs_no_thought_either(void **state)

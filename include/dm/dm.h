@@ -297,6 +297,11 @@ typedef struct dm_options {
     int64_t task_limit_ms;   /* DM_TASK_LIMIT_MS: a task running longer is killed; no limit */
     int64_t store_wait_ms;   /* DM_STORE_WAIT_MS: how long to wait for room in the store while nothing
                               * leaves it; 1000 */
+    size_t queue_tasks;      /* DM_QUEUE_TASKS: so many unfinished tasks at most, 1 or more; 4M. An unfinished task
+                              * takes about 160 bytes, and its arguments */
+    int queue_refuses;       /* DM_QUEUE_REFUSES: 1: one more is a failure (DM_ERR_QUEUE_FULL). Else dm_remote waits
+                              * until an eighth of them are done. Inside tasks it never waits: they would wait for
+                              * each other */
     size_t inline_bytes;     /* DM_INLINE_BYTES: larger arguments become objects; 1K */
     /* Gets forwarded worker output and notices, one line at a time, no newline, from the supervisor's
      * thread; must not call dmrt. Default: writes to stderr. */
@@ -341,6 +346,8 @@ typedef struct dm_task_options {
  * options.inline_bytes become objects of the store by themselves. What must be shared by many tasks
  * is put once (dm_put) and passed as a ref.
  * Always a ref: if the submission failed, dm_get on it says why. Yours: dm_release it.
+ * Blocks while there is no room for arguments that become objects, and while as many tasks as options.queue_tasks
+ * are unfinished.
  */
 #define dm_remote(function_, ...)                                                                  \
     dm_submit(&(function_), NULL, DM_VALUES_(__VA_ARGS__), DM_COUNT_(__VA_ARGS__))
