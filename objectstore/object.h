@@ -24,7 +24,8 @@ typedef enum dmi_object_kind {
     DMI_OBJECT_ARRAY = 1,
     DMI_OBJECT_STRING, /* bytes does not count the terminating zero, which is there */
     DMI_OBJECT_ERROR,  /* a sentence, and its status */
-    DMI_OBJECT_VALUE   /* a small value, encoded (runtime/wire.h) */
+    DMI_OBJECT_VALUE,  /* a small value, encoded (runtime/wire.h) */
+    DMI_OBJECT_REFS    /* names of other values, 8 bytes each (runtime/lists.h) */
 } dmi_object_kind;
 
 enum { DMI_OBJECT_DIMS = 8, DMI_OBJECT_MAGIC = 0x6a626f6d };

@@ -223,6 +223,16 @@ dm_status dm_release(dm_ref ref)
     return dmi_self ? dmi_inside_release(dmi_self, ref) : dmi_driver_release(dmi_the_session, ref);
 }
 
+void dm_ref_list_release(dm_ref_list *list)
+{
+    for (size_t i = 0; list && i < list->count; i++)
+        (void)dm_release(list->refs[i]);
+    if (list) {
+        free(list->refs);
+        *list = (dm_ref_list){0};
+    }
+}
+
 /* ---- without copying ---- */
 
 dm_status dm_create(dm_dtype dtype, int ndim, const size_t *shape, dm_buffer *out)

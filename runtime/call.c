@@ -134,6 +134,8 @@ dm_status dm_arg_into(dm_call *call, int index, dm_into into, void *out)
     if (item->kind == DM_REF) {
         if (dmi_find(input_of(call, item), &found) != DMI_THERE)
             return dmi_error(DM_ERR_WORKER_CORRUPT, "%s: argument %d cannot be read", name, index);
+        if (into == DM_INTO_REFS && found.item.kind == DM_REFS)
+            return dmi_inside_list(call->worker, call->items[index].ref, &found, out);
         item = &found.item;
     }
     return dmi_item_into(item, into, out, &subject);
@@ -208,6 +210,9 @@ dm_status dm_return_value_at(dm_call *call, int index, dm_value value)
         stage(call, place, DMI_SLOT_REF, &refword, 8);
         return DM_OK;
     }
+    if (value.kind == DM_REFS)
+        for (size_t i = 0; i < value.list->count; i++)
+            DM_TRY(dmi_inside_keep(call->worker, value.list->refs[i]));
     if (stage_small(call, place, &value))
         return DM_OK;
     uint64_t offset;

@@ -9,6 +9,7 @@
 
 #include "runtime/dispatch.h"
 #include "runtime/lane.h"
+#include "runtime/lists.h"
 #include "runtime/parts.h"
 #include "runtime/put.h"
 #include "runtime/quick.h"
@@ -93,26 +94,16 @@ static void begin_unsealed(dmi_session *session, uint32_t index)
     session->counts.pinned_bytes += task->bytes;
 }
 
-static dm_status put(dmi_session *session, const dm_value *value, uint32_t *index)
+/* Room for an object, and its record; written by the caller, which nobody else knows of yet. */
+static dm_status put_object(dmi_session *session, size_t bytes, void (*write)(void *room, const void *what),
+                            const void *what, uint32_t *index)
 {
-    uint8_t wire[DMI_RECORD_ARGS];
-    dmi_out out = {wire, wire, wire + sizeof wire};
-    DM_TRY(dmi_value_check(value));
-    if (value->kind == DM_REF)
-        return dmi_error(DM_ERR_INVALID, "dm_put of a ref: pass the ref itself");
-    if (dmi_wire_small(&out, value)) {
-        if (!dmi_task_new(session, index))
-            return DM_ERR_NOMEM;
-        dmi_task_is_here(session, *index, wire, (size_t)(out.at - wire));
-        return DM_OK;
-    }
-    size_t bytes = dmi_object_room(value);
     uint64_t offset = room(session, bytes);
     if (offset == 0)
         return dmi_store_full(session, bytes);
-    /* Copying a large value must not keep others out: nobody else knows of it yet. */
+    /* Copying a large value must not keep others out. */
     dmi_role_leave(&session->role);
-    dmi_object_write(session->seats[0].memory.rw + offset, value);
+    write(session->seats[0].memory.rw + offset, what);
     dmi_role_take(&session->role);
     if (!dmi_task_new(session, index)) {
         dmi_heap_free(session->heap, offset);
@@ -120,6 +111,58 @@ static dm_status put(dmi_session *session, const dm_value *value, uint32_t *inde
     }
     dmi_task_is_object(session, *index, 0, offset, bytes);
     begin_unsealed(session, *index);
+    return DM_OK;
+}
+
+static void write_value(void *room, const void *what)
+{
+    dmi_object_write(room, what);
+}
+
+/* Of what list the driver knows the refs, their words are only a place in the object. */
+static void write_list(void *room, const void *what)
+{
+    const dm_ref_list *refs = what;
+    union {
+        const dm_ref *refs;
+        const uint64_t *words;
+    } as = {refs->refs};
+    dmi_object_write_refs(room, as.words, refs->count);
+}
+
+static dm_status put_list(dmi_session *session, const dm_value *value, uint32_t *index)
+{
+    const dm_ref_list *refs = value->list;
+    uint32_t inner, list = dmi_list_begin(session, refs->count);
+    dm_status status = list ? DM_OK : DM_ERR_NOMEM;
+    for (size_t i = 0; i < refs->count && status == DM_OK; i++) {
+        status = dmi_task_of(session, refs->refs[i], &inner);
+        if (status == DM_OK)
+            dmi_list_set(session, list, i, inner);
+    }
+    if (status == DM_OK)
+        status = put_object(session, dmi_object_room(value), write_list, refs, index);
+    if (status == DM_OK)
+        dmi_task_at(session, *index)->contains = list;
+    else
+        dmi_contained_end(session, list);
+    return status;
+}
+
+static dm_status put(dmi_session *session, const dm_value *value, uint32_t *index)
+{
+    uint8_t wire[DMI_RECORD_ARGS];
+    dmi_out out = {wire, wire, wire + sizeof wire};
+    DM_TRY(dmi_value_check(value));
+    if (value->kind == DM_REF)
+        return dmi_error(DM_ERR_INVALID, "dm_put of a ref: pass the ref itself");
+    if (value->kind == DM_REFS)
+        return put_list(session, value, index);
+    if (!dmi_wire_small(&out, value))
+        return put_object(session, dmi_object_room(value), write_value, value, index);
+    if (!dmi_task_new(session, index))
+        return DM_ERR_NOMEM;
+    dmi_task_is_here(session, *index, wire, (size_t)(out.at - wire));
     return DM_OK;
 }
 
@@ -374,6 +417,27 @@ void dmi_driver_submit_n(dmi_session *session, const dm_function *function, cons
 
 /* ---- get ---- */
 
+static dm_status read_list(dmi_session *session, uint32_t index, const dmi_found *found, dm_ref_list *out)
+{
+    size_t n = found->item.bytes / sizeof(uint64_t);
+    dm_ref *refs = malloc((n + 1) * sizeof *refs);
+    if (refs == NULL)
+        return dmi_error(DM_ERR_NOMEM, "no memory for a list of %zu refs", n);
+    for (size_t i = 0; i < n; i++) {
+        uint32_t inner;
+        if (!dmi_task_inner_at(session, index, i, &inner)) {
+            for (size_t k = 0; k < i; k++)
+                dmi_task_drop(session, (uint32_t)refs[k].id);
+            free(refs);
+            return dmi_error(DM_ERR_BADREF, "ref %zu of the list names nothing", i);
+        }
+        dmi_task_hold(session, inner);
+        refs[i] = dmi_task_ref(session, inner);
+    }
+    *out = (dm_ref_list){refs, n};
+    return DM_OK;
+}
+
 static dm_status read_value(dmi_session *session, uint32_t index, dmi_found *found, dm_into into,
                             void *out)
 {
@@ -387,6 +451,8 @@ static dm_status read_value(dmi_session *session, uint32_t index, dmi_found *fou
         *(dm_ref *)out = dmi_task_ref(session, inner);
         return DM_OK;
     }
+    if (into == DM_INTO_REFS && found->item.kind == DM_REFS)
+        return read_list(session, index, found, out);
     if (into == DM_INTO_REF || into == DM_INTO_CONST_STRING)
         return dmi_wrong_type(&found->item, into, &subject);
     DM_TRY(dmi_item_into(&found->item, into, out, &subject));

@@ -298,8 +298,26 @@ bool dmi_inside_adopt_all(dmi_worker *worker)
 
 /* ---- making objects ---- */
 
+/* The refs of a list, as words; what names them is known to the driver by then. */
+static dm_status object_of_refs(dmi_worker *worker, const dm_value *value, uint64_t *offset)
+{
+    const dm_ref_list *list = value->list;
+    uint64_t *words = malloc((list->count + 1) * sizeof *words);
+    dm_status status = words ? DM_OK : dmi_error(DM_ERR_NOMEM, "no memory for a list of %zu refs", list->count);
+    for (size_t i = 0; i < list->count && status == DM_OK; i++)
+        status = dmi_inside_travel(worker, list->refs[i], &words[i]);
+    if (status == DM_OK)
+        status = dmi_worker_room(worker, dmi_object_room(value), offset);
+    if (status == DM_OK)
+        dmi_object_write_refs(worker->own.rw + *offset, words, list->count);
+    free(words);
+    return status;
+}
+
 dm_status dmi_inside_object(dmi_worker *worker, const dm_value *value, uint64_t *offset)
 {
+    if (value->kind == DM_REFS)
+        return object_of_refs(worker, value, offset);
     DM_TRY(dmi_worker_room(worker, dmi_object_room(value), offset));
     dmi_object_write(worker->own.rw + *offset, value);
     return DM_OK;
@@ -316,12 +334,15 @@ dm_ref dmi_inside_put(dmi_worker *worker, dm_value value)
     if (status != DM_OK)
         return failed(worker, status);
     dm_ref ref;
+    uint64_t refword;
     dmi_holding *holding = new_holding(worker, DMI_HOLD_OBJECT, &ref);
     if (holding)
         holding->offset = offset;
     else
         dmi_worker_free(worker, offset);
-    return ref;
+    if (holding && value.kind == DM_REFS) /* what it names is pinned before anybody lets go of it */
+        status = dmi_inside_travel(worker, ref, &refword);
+    return status == DM_OK ? ref : failed(worker, status);
 }
 
 dm_status dmi_inside_create(dmi_worker *worker, dm_dtype dtype, int ndim, const size_t *shape,
@@ -407,6 +428,23 @@ static dm_status object_argument(void *context, const dm_value *value, uint64_t 
     return dmi_inside_travel(context, dmi_inside_put(context, *value), refword);
 }
 
+/* Into a blob beside the message. */
+static dm_status write_beside(dmi_worker *worker, dmi_message *message, const uint64_t *cells, size_t front,
+                              const uint8_t *args, size_t bytes)
+{
+    uint64_t offset;
+    DM_TRY(dmi_worker_room(worker, front + bytes, &offset));
+    char *to = worker->own.rw + offset;
+    if (front != 0)
+        dmi_shared_copy(to, cells, front);
+    if (bytes != 0)
+        dmi_shared_copy(to + front, args, bytes);
+    dmi_blob blob = {offset, worker->segment, (uint32_t)(front + bytes)};
+    memcpy(message->args, &blob, sizeof blob);
+    message->blob = 1;
+    return DM_OK;
+}
+
 /* Into the message, or beside it: the cells of several values, and the arguments. */
 static dm_status write_args(dmi_worker *worker, dmi_message *message, const dmi_packed *packed,
                             const uint64_t *cells)
@@ -416,16 +454,7 @@ static dm_status write_args(dmi_worker *worker, dmi_message *message, const dmi_
         memcpy(message->args, packed->bytes, packed->count);
         return DM_OK;
     }
-    uint64_t offset;
-    DM_TRY(dmi_worker_room(worker, front + packed->count, &offset));
-    char *to = worker->own.rw + offset;
-    if (front != 0)
-        dmi_shared_copy(to, cells, front);
-    dmi_shared_copy(to + front, packed->bytes, packed->count);
-    dmi_blob blob = {offset, worker->segment, (uint32_t)(front + packed->count)};
-    memcpy(message->args, &blob, sizeof blob);
-    message->blob = 1;
-    return DM_OK;
+    return write_beside(worker, message, cells, front, packed->bytes, packed->count);
 }
 
 static void unwrite_args(dmi_worker *worker, const dmi_message *message)
@@ -527,6 +556,17 @@ static dm_status take_cells(dmi_worker *worker, dm_ref *refs, uint64_t *cells, s
     return DM_OK;
 }
 
+/* A message has been posted that gives them their meaning. */
+static void name_cells(dmi_worker *worker, const dm_ref *refs, const uint64_t *cells, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        dmi_holding *holding = holding_at(worker, refs[i]);
+        holding->kind = DMI_HOLD_CELL;
+        holding->cell = (uint32_t)cells[i];
+        holding->seq = (uint16_t)(cells[i] >> 32);
+    }
+}
+
 static dm_status post_several(dmi_worker *worker, dmi_message *message, const dmi_packed *packed, dm_ref *refs,
                               uint64_t *cells)
 {
@@ -537,12 +577,7 @@ static dm_status post_several(dmi_worker *worker, dmi_message *message, const dm
         return status;
     }
     dmi_worker_post(worker, message);
-    for (size_t i = 0; i < message->returns; i++) {
-        dmi_holding *holding = holding_at(worker, refs[i]);
-        holding->kind = DMI_HOLD_CELL;
-        holding->cell = (uint32_t)cells[i];
-        holding->seq = (uint16_t)(cells[i] >> 32);
-    }
+    name_cells(worker, refs, cells, message->returns);
     dmi_worker_ring(worker);
     return DM_OK;
 }
@@ -754,6 +789,34 @@ static dm_status get_ref(dmi_worker *worker, dm_ref outer, dm_ref *out)
     return inner ? post_word(worker, inner, DMI_MSG_HOLD_INNER, refword) : DM_ERR_NOMEM;
 }
 
+dm_status dmi_inside_list(dmi_worker *worker, uint64_t outer, const dmi_found *found, dm_ref_list *out)
+{
+    size_t n = found->item.bytes / sizeof(uint64_t);
+    dm_ref *refs = malloc((n + 1) * sizeof *refs);
+    uint64_t *cells = malloc((n + 1) * sizeof *cells);
+    dmi_message message = {.kind = DMI_MSG_HOLD_INNERS};
+    dm_status status = refs && cells ? DM_OK : dmi_error(DM_ERR_NOMEM, "no memory for a list of %zu refs", n);
+    if (status == DM_OK && n != 0)
+        status = take_cells(worker, refs, cells, n);
+    if (status == DM_OK && n != 0) {
+        status = write_beside(worker, &message, cells, n * sizeof *cells, NULL, 0);
+        if (status != DM_OK)
+            give_cells_back(worker, refs, cells, n);
+    }
+    if (status == DM_OK && n != 0) {
+        memcpy(message.args + sizeof(dmi_blob), &outer, sizeof outer);
+        dmi_worker_post(worker, &message);
+        name_cells(worker, refs, cells, n);
+        dmi_worker_ring(worker);
+    }
+    free(cells);
+    if (status == DM_OK)
+        *out = (dm_ref_list){refs, n};
+    else
+        free(refs);
+    return status;
+}
+
 static dm_status read_found(dmi_worker *worker, dm_ref ref, const dmi_found *found, dm_into into, void *out)
 {
     dmi_holding *holding = &worker->holdings[(uint32_t)ref.id];
@@ -762,6 +825,11 @@ static dm_status read_found(dmi_worker *worker, dm_ref ref, const dmi_found *fou
         return dmi_error(found->status, "%s", found->text);
     if (into == DM_INTO_REF && found->item.kind == DM_REF)
         return get_ref(worker, ref, out);
+    if (into == DM_INTO_REFS && found->item.kind == DM_REFS) {
+        uint64_t refword;
+        DM_TRY(dmi_inside_travel(worker, ref, &refword));
+        return dmi_inside_list(worker, refword, found, out);
+    }
     if (into == DM_INTO_REF || into == DM_INTO_CONST_STRING)
         return dmi_wrong_type(&found->item, into, &subject);
     DM_TRY(dmi_item_into(&found->item, into, out, &subject));

@@ -224,6 +224,8 @@ typedef enum dmi_message_kind {
     DMI_MSG_ADOPT,      /* an object of my heap gets a record: cell, offset */
     DMI_MSG_HOLD,       /* a record gets a cell */
     DMI_MSG_HOLD_INNER, /* the ref that is the value of a record gets a cell */
+    DMI_MSG_HOLD_INNERS, /* the same of a list of refs, a cell for each: a blob, then the record's refword; the
+                            blob has seq << 32 | cell for each */
     DMI_MSG_DROP,       /* a cell is free again */
     DMI_MSG_BLOCKED,    /* I wait for a ref, and have seen so many of run_now: u64, u32 */
     DMI_MSG_UNBLOCKED,  /* no more */

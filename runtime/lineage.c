@@ -2,6 +2,7 @@
  * lineage.c - the arguments of finished tasks, kept so that a result which the disk lost can be made again.
  */
 #include "runtime/lineage.h"
+#include "runtime/lists.h"
 
 #include "runtime/lane.h"
 #include "runtime/task.h"
@@ -69,6 +70,8 @@ static void reset(dmi_session *session, uint32_t index)
 {
     dmi_task *task = dmi_task_at(session, index);
     dmi_record *record = dmi_record_at(session, index);
+    dmi_contained_end(session, task->contains);
+    task->contains = 0;
     task->flags &= DMI_TASK_HAS_REFS | DMI_TASK_LIMITED;
     task->retries_left--;
     task->bytes = 0;

@@ -10,6 +10,7 @@
 
 #include "objectstore/object.h"
 #include "runtime/lane.h"
+#include "runtime/lists.h"
 #include "runtime/task.h"
 #include "runtime/value.h"
 
@@ -115,6 +116,7 @@ static bool become_object(dmi_session *session, uint32_t part, uint32_t segment,
     if (!dmi_find_object(segment, offset, &found) || found.text)
         return false;
     dmi_task_is_object(session, part, segment, offset, dmi_found_bytes(&found));
+    dmi_list_adopt(session, part, &found);
     return true;
 }
 

@@ -13,6 +13,8 @@ static size_t payload_bytes(const dm_value *value)
         return strlen(value->string);
     if (value->kind == DM_DATA)
         dmi_array_bytes(value->array->dtype, value->array->ndim, value->array->shape, &bytes);
+    if (value->kind == DM_REFS)
+        bytes = value->list->count * sizeof(uint64_t);
     return bytes;
 }
 
@@ -59,6 +61,20 @@ void dmi_object_write(void *room, const dm_value *value)
     dmi_shared_copy(room, &object, sizeof object);
 }
 
+void dmi_object_write_refs(void *room, const uint64_t *refwords, size_t count)
+{
+    size_t bytes = count * sizeof *refwords;
+    dmi_object object = {.magic = DMI_OBJECT_MAGIC,
+                         .kind = DMI_OBJECT_REFS,
+                         .dtype = DM_U64,
+                         .ndim = 1,
+                         .bytes = bytes,
+                         .shape = {count}};
+    dmi_shared_copy(room, &object, sizeof object);
+    if (bytes)
+        dmi_shared_copy((char *)room + sizeof object, refwords, bytes);
+}
+
 uint64_t dmi_error_object(dmi_heap *heap, dmi_segment *segment, dm_status status, const char *text)
 {
     size_t bytes = strlen(text) + 1;
@@ -83,7 +99,7 @@ uint64_t dmi_error_object(dmi_heap *heap, dmi_segment *segment, dm_status status
 static size_t most_bytes(const dmi_packer *packer, const dm_value *value)
 {
     if (value->kind != DM_STRING && value->kind != DM_DATA)
-        return DMI_WIRE_REF;
+        return DMI_WIRE_REF; /* a list of refs is always an object of its own */
     size_t bytes = payload_bytes(value);
     return bytes <= packer->inline_bytes ? DMI_WIRE_OVERHEAD + bytes : DMI_WIRE_REF;
 }
@@ -97,7 +113,7 @@ static dm_status pack_one(const dmi_packer *packer, const dm_value *value, dmi_o
         return DM_OK;
     }
     bool large = value->kind == DM_STRING || value->kind == DM_DATA;
-    if (large && payload_bytes(value) > packer->inline_bytes) {
+    if (value->kind == DM_REFS || (large && payload_bytes(value) > packer->inline_bytes)) {
         DM_TRY(packer->object(packer->context, value, &refword));
         dmi_wire_ref(out, refword);
     } else if (value->kind == DM_DATA) {

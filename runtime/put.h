@@ -11,8 +11,9 @@
 /* Room for a value as an object, header included. Not for refs. */
 size_t dmi_object_room(const dm_value *value);
 
-/* Write it to `room` (writable, 64-byte aligned). */
+/* Write it to `room` (writable, 64-byte aligned). A list of refs is written as its refwords. */
 void dmi_object_write(void *room, const dm_value *value);
+void dmi_object_write_refs(void *room, const uint64_t *refwords, size_t count);
 
 /* The header of an array being made by dm_create. */
 void dmi_object_begin(void *room, dm_dtype dtype, int ndim, const size_t *shape, size_t bytes);

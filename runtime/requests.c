@@ -10,6 +10,7 @@
 
 #include "runtime/dispatch.h"
 #include "runtime/lane.h"
+#include "runtime/lists.h"
 #include "runtime/parts.h"
 #include "runtime/registry.h"
 #include "runtime/residence.h"
@@ -278,6 +279,7 @@ static bool heed_adopt(dmi_session *session, dmi_lane *lane, const dmi_message *
     DMI_STEP();
     dmi_record_at(session, index)->function = DMI_PUT_IN_TASK;
     dmi_task_is_object(session, index, lane->segment, offset, dmi_found_bytes(&found));
+    dmi_list_adopt(session, index, &found);
     dmi_residence_enter(session, index);
     fill_cell(lane, message, index);
     return true;
@@ -312,10 +314,51 @@ static bool heed_hold_inner(dmi_session *session, dmi_lane *lane, const dmi_mess
     return true;
 }
 
+/* The i-th ref of a list, or a failure in its place. */
+static bool inner_of_list(dmi_session *session, uint32_t index, size_t i, uint32_t *inner)
+{
+    if (dmi_task_inner_at(session, index, i, inner)) {
+        dmi_task_hold(session, *inner);
+        return true;
+    }
+    if (!dmi_task_new(session, inner))
+        return false;
+    dmi_task_fail(session, *inner, DM_ERR_BADREF, "ref %zu of the list of %s names nothing", i,
+                  dmi_task_name(session, index));
+    return true;
+}
+
+/* The record whose inner refs a message asks for. */
+static uint64_t outer_of(const dmi_message *message)
+{
+    uint64_t word;
+    memcpy(&word, message->args + (message->kind == DMI_MSG_HOLD_INNERS ? sizeof(dmi_blob) : 0), sizeof word);
+    return word;
+}
+
+static bool heed_hold_inners(dmi_session *session, dmi_lane *lane, const dmi_message *message)
+{
+    size_t bytes;
+    uint32_t index, inner;
+    const uint8_t *cells = message_args(session, lane, message, &bytes);
+    bool sane = message->blob && cells != NULL && dmi_refword_record(session, outer_of(message), &index);
+    for (size_t i = 0; sane && i < bytes / sizeof(uint64_t); i++) {
+        uint64_t word;
+        memcpy(&word, cells + i * sizeof word, sizeof word);
+        dmi_message cell = {.cell = (uint32_t)word, .seq = (uint16_t)(word >> 32)};
+        sane = cell_is_free(lane, cell.cell) && inner_of_list(session, index, i, &inner);
+        if (sane)
+            fill_cell(lane, &cell, inner);
+    }
+    free_message_blob(session, lane, message);
+    return sane;
+}
+
 bool dmi_lane_must_wait(dmi_session *session, const dmi_message *message)
 {
     uint32_t index;
-    if (message->kind != DMI_MSG_HOLD_INNER || !dmi_refword_record(session, word_of(message), &index))
+    if ((message->kind != DMI_MSG_HOLD_INNER && message->kind != DMI_MSG_HOLD_INNERS) ||
+        !dmi_refword_record(session, outer_of(message), &index))
         return false;
     const dmi_task *task = dmi_task_at(session, index);
     return task->state == DMI_TASK_SENT && session->lanes[task->lane].reaping;
@@ -436,6 +479,8 @@ bool dmi_lane_heed(dmi_session *session, dmi_lane *lane, const dmi_message *mess
         return heed_hold(session, lane, message);
     case DMI_MSG_HOLD_INNER:
         return heed_hold_inner(session, lane, message);
+    case DMI_MSG_HOLD_INNERS:
+        return heed_hold_inners(session, lane, message);
     case DMI_MSG_DROP:
         return heed_drop(session, lane, message);
     case DMI_MSG_BLOCKED:

@@ -1,6 +1,7 @@
 /*
  * session.c - a session begins and ends: D, lanes, engines, the one session of this process.
  */
+#include "runtime/lists.h"
 #include "runtime/session.h"
 
 #include <stdlib.h>
@@ -171,6 +172,7 @@ void dmi_session_destroy(dmi_session *session)
     if (session->tasks)
         munmap(session->tasks, DMI_MAX_RECORDS * sizeof *session->tasks);
     free(session->lanes);
+    dmi_lists_destroy(session);
     free(session->edges);
     close_bell(session->driver_bell);
     close_bell(session->supervisor_bell);

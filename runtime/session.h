@@ -139,6 +139,8 @@ typedef struct dmi_session {
     dmi_ahead tasks_ahead, records_ahead;
     uint32_t task_high, task_free; /* free list: index + 1 */
     uint64_t next_serial;
+    struct dmi_list *lists;
+    uint32_t list_high, list_room, list_free; /* free: number + 1 */
     struct dmi_edge *edges;
     uint32_t edge_room, edge_high, edge_free;
     uint32_t ready_first, ready_last; /* index + 1; queue in order of serial */

@@ -9,6 +9,7 @@
  * Changes nothing that is seen, except that completions are taken first, as dm_stats_get does.
  */
 #define _GNU_SOURCE
+#include "runtime/lists.h"
 #include "runtime/survey.h"
 
 #include <errno.h>
@@ -267,16 +268,27 @@ static void note_input(dmi_session *session, uint32_t input, uint32_t task)
         k->line.tasks++;
 }
 
+static void note_contained(dmi_survey *s, uint32_t inner)
+{
+    kept *k = find(s, inner);
+    if (k != NULL)
+        k->line.values++;
+}
+
 static void note_task(dmi_survey *s, uint32_t index)
 {
     const dmi_task *task = dmi_task_at(s->session, index);
-    kept *k = NULL;
-    if (task->state == DMI_TASK_DONE)
-        k = task->contains != 0 ? find(s, task->contains - 1) : NULL;
-    else if (task->state != DMI_TASK_FREE && (task->flags & DMI_TASK_HAS_REFS))
+    uint32_t inner;
+    if (task->state == DMI_TASK_DONE && (task->contains & DMI_LIST)) {
+        for (size_t i = 0, n = dmi_list_count(s->session, task->contains); i < n; i++)
+            if (dmi_list_at(s->session, task->contains, i, &inner))
+                note_contained(s, inner);
+    } else if (task->state == DMI_TASK_DONE) {
+        if (task->contains != 0)
+            note_contained(s, task->contains - 1);
+    } else if (task->state != DMI_TASK_FREE && (task->flags & DMI_TASK_HAS_REFS)) {
         dmi_task_each_input(s->session, index, note_input);
-    if (k != NULL)
-        k->line.values++;
+    }
 }
 
 static bool walk_cells(dmi_survey *s, uint64_t until_ns)

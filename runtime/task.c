@@ -15,6 +15,7 @@
 #include "runtime/inputs.h"
 #include "runtime/lane.h"
 #include "runtime/lineage.h"
+#include "runtime/lists.h"
 #include "runtime/parts.h"
 #include "runtime/put.h"
 #include "runtime/readers.h"
@@ -81,9 +82,9 @@ static void free_value(dmi_session *session, uint32_t index)
     uint64_t where = dmi_word_peek(&dmi_record_at(session, index)->where);
     uint32_t segment = dmi_where_segment(where);
     if (task->contains != 0) {
-        uint32_t inner = task->contains - 1;
+        uint32_t contains = task->contains;
         task->contains = 0;
-        dmi_task_unpin(session, inner);
+        dmi_contained_end(session, contains);
     }
     if (task->bytes != 0) {
         bool away = dmi_where_place(where) == DMI_DISK;
@@ -427,6 +428,22 @@ bool dmi_task_inner(dmi_session *session, uint32_t index, uint32_t *inner)
     return task->contains != 0;
 }
 
+bool dmi_task_inner_at(dmi_session *session, uint32_t index, size_t i, uint32_t *inner)
+{
+    dmi_found found;
+    uint64_t refword;
+    const dmi_task *task = dmi_task_at(session, index);
+    if (task->state == DMI_TASK_SENT)
+        dmi_lane_reap(session, &session->lanes[task->lane]);
+    if (task->state != DMI_TASK_SENT)
+        return dmi_list_at(session, task->contains, i, inner);
+    if (dmi_find(dmi_record_at(session, index), &found) != DMI_THERE || found.item.kind != DM_REFS ||
+        i >= found.item.bytes / sizeof refword)
+        return false;
+    memcpy(&refword, (const char *)found.item.data + i * sizeof refword, sizeof refword);
+    return dmi_refword_record(session, refword, inner);
+}
+
 void dmi_task_complete(dmi_session *session, uint32_t index)
 {
     uint32_t segment = dmi_where_segment(dmi_word_peek(&dmi_record_at(session, index)->where)), inner;
@@ -438,8 +455,10 @@ void dmi_task_complete(dmi_session *session, uint32_t index)
         dmi_found found;
         uint64_t offset;
         memcpy(&offset, slot->payload, 8);
-        if (dmi_find_object(segment, offset, &found))
+        if (dmi_find_object(segment, offset, &found)) {
             count_object(session, index, dmi_found_bytes(&found));
+            dmi_list_adopt(session, index, &found);
+        }
     } else if (ref_in_slot(session, slot, &inner)) {
         dmi_task_pin(session, inner);
         dmi_task_at(session, index)->contains = inner + 1;

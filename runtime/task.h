@@ -48,7 +48,8 @@ struct dmi_task {
     uint32_t previous; /* index + 1, the same */
     uint32_t waits; /* inputs not there */
     uint32_t edges; /* edge + 1: tasks waiting for this one to be done, or to be back in memory */
-    uint32_t contains; /* index + 1 of the ref that is its value; unfinished: of its first part (parts.h) */
+    uint32_t contains; /* index + 1 of the ref that is its value, or a list of them (lists.h); unfinished: of
+                          its first part (parts.h) */
     union {
         struct {
             uint16_t lane; /* SENT */
@@ -100,6 +101,9 @@ void dmi_task_unpin(dmi_session *session, uint32_t index);
 /* The record of the ref that is its value; false if that names nothing. The value is published, but its worker
  * may not have said yet how far it is: what it said before it published is heard first. */
 bool dmi_task_inner(dmi_session *session, uint32_t index, uint32_t *inner);
+
+/* The same of the i-th ref of a value that is a list of them. */
+bool dmi_task_inner_at(dmi_session *session, uint32_t index, size_t i, uint32_t *inner);
 
 /* Its result is published in its slot. */
 void dmi_task_complete(dmi_session *session, uint32_t index);

@@ -29,7 +29,9 @@ bool dmi_find_object(uint32_t segment, uint64_t offset, dmi_found *found)
     const dmi_object *object = base ? dmi_object_at(base, limit, offset) : NULL;
     if (object == NULL)
         return false;
-    *found = (dmi_found){.item = {.kind = object->kind == DMI_OBJECT_STRING ? DM_STRING : DM_DATA,
+    *found = (dmi_found){.item = {.kind = object->kind == DMI_OBJECT_STRING ? DM_STRING
+                                          : object->kind == DMI_OBJECT_REFS ? DM_REFS
+                                                                            : DM_DATA,
                                   .dtype = object->dtype,
                                   .ndim = object->ndim,
                                   .data = dmi_object_data(object),
@@ -148,7 +150,7 @@ bool dmi_is_at_hand(const dmi_record *record)
 
 size_t dmi_found_bytes(const dmi_found *found)
 {
-    if (found->item.kind != DM_STRING && found->item.kind != DM_DATA)
+    if (found->item.kind != DM_STRING && found->item.kind != DM_DATA && found->item.kind != DM_REFS)
         return sizeof(dmi_object) + DMI_WIRE_SCALAR;
     return sizeof(dmi_object) + found->item.bytes + (found->item.kind == DM_STRING); /* and its zero */
 }
@@ -161,11 +163,12 @@ static const char *const into_names[] = {
     [DM_INTO_I32] = "int32",         [DM_INTO_U32] = "uint32",    [DM_INTO_I64] = "int64",
     [DM_INTO_U64] = "uint64",        [DM_INTO_FLOAT] = "float",   [DM_INTO_DOUBLE] = "double",
     [DM_INTO_STRING] = "string",     [DM_INTO_VIEW] = "array, bytes or string",
-    [DM_INTO_CONST_STRING] = "string", [DM_INTO_REF] = "ref"};
+    [DM_INTO_CONST_STRING] = "string", [DM_INTO_REF] = "ref",     [DM_INTO_REFS] = "list of refs"};
 
 static const char *kind_name(const dmi_item *item)
 {
-    static const char *const names[] = {"nil", "integer", "integer", "double", "string", "array", "ref"};
+    static const char *const names[] = {"nil", "integer", "integer", "double", "string", "array", "ref",
+                                        "list of refs"};
     if (item->kind == DM_DATA && item->dtype == DM_U8 && item->ndim == 1)
         return "bytes";
     return names[item->kind];
@@ -182,7 +185,7 @@ static const char *subject_text(const dmi_subject *subject, char *buffer, size_t
 dm_status dmi_wrong_type(const dmi_item *item, dm_into into, const dmi_subject *subject)
 {
     char buffer[300];
-    if ((unsigned)into > DM_INTO_REF)
+    if ((unsigned)into > DM_INTO_REFS)
         return dmi_error(DM_ERR_INVALID, "%s: %d is no dm_into",
                          subject_text(subject, buffer, sizeof buffer), (int)into);
     return dmi_error(DM_ERR_TYPE, "%s: expected %s, got %s", subject_text(subject, buffer, sizeof buffer),

@@ -224,10 +224,12 @@ bool dmi_wire_small(dmi_out *out, const dm_value *value)
 dm_status dmi_value_check(const dm_value *value)
 {
     size_t bytes;
-    if ((unsigned)value->kind > DM_REF)
+    if ((unsigned)value->kind > DM_REFS)
         return dmi_error(DM_ERR_INVALID, "a dm_value of kind %d is none", (int)value->kind);
     if (value->kind == DM_STRING && value->string == NULL)
         return dmi_error(DM_ERR_INVALID, "a string is expected, got NULL");
+    if (value->kind == DM_REFS && (value->list == NULL || (value->list->refs == NULL && value->list->count != 0)))
+        return dmi_error(DM_ERR_INVALID, "a list of refs is expected, got NULL");
     if (value->kind != DM_DATA)
         return DM_OK;
     const dm_array *array = value->array;

@@ -188,6 +188,8 @@ dm_ref dmi_inside_submit(dmi_worker *worker, const dm_function *function,
                          const dm_task_options *options, const dm_value *arguments, size_t count);
 void dmi_inside_submit_n(dmi_worker *worker, const dm_function *function, const dm_task_options *options,
                          const dm_value *arguments, size_t count, dm_ref *refs, size_t n);
+/* A value that is a list of refs, found under this refword: a holding for each. */
+dm_status dmi_inside_list(dmi_worker *worker, uint64_t outer, const dmi_found *found, dm_ref_list *out);
 dm_ref dmi_inside_put(dmi_worker *worker, dm_value value);
 dm_status dmi_inside_get(dmi_worker *worker, dm_ref ref, dm_into into, void *out, int64_t timeout_ms);
 dm_status dmi_inside_wait(dmi_worker *worker, const dm_ref *refs, size_t n, size_t k,

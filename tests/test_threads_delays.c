@@ -78,6 +78,34 @@ DM_REMOTE(delays_follows)
     return dm_return(call, x);
 }
 
+/* The same of a list. */
+DM_REMOTE(delays_hands_on_list)
+{
+    enum { STORES_OF_AN_END = 6 };
+    dm_ref refs[3];
+    for (int i = 0; i < 3; i++)
+        refs[i] = dm_remote(nested_double, i);
+    dm_status status = dm_return(call, &DM_REF_LIST(refs, 3));
+    slow_stores = STORES_OF_AN_END;
+    return status;
+}
+
+static dm_status read_list(dm_ref ref, int64_t *last)
+{
+    dm_ref_list list;
+    DM_TRY(dm_get(ref, &list));
+    dm_status status = dm_get(list.refs[2], last);
+    dm_ref_list_release(&list);
+    return status;
+}
+
+DM_REMOTE(delays_follows_list)
+{
+    int64_t x;
+    DM_TRY(read_list(dm_remote(delays_hands_on_list), &x));
+    return dm_return(call, x);
+}
+
 /* What a task returned is there once it is published, whatever its worker still has to say. */
 static void refs_of_the_slow(dm_engine engine, int workers)
 {
@@ -88,6 +116,12 @@ static void refs_of_the_slow(dm_engine engine, int workers)
         assert_int_equal(nested_int(inner), 2 * i);
         assert_ok(dm_release(outer));
         assert_int_equal(nested_int(dm_remote(delays_follows, i)), 2 * i);
+        int64_t x;
+        outer = dm_remote(delays_hands_on_list);
+        assert_ok(read_list(outer, &x));
+        assert_ok(dm_release(outer));
+        assert_int_equal(x, 4);
+        assert_int_equal(nested_int(dm_remote(delays_follows_list)), 4);
     }
     nested_gone();
     dm_shutdown();

@@ -151,7 +151,21 @@ typedef struct dm_view {
 } dm_view;
 
 /* What goes in as an argument, a put value or a result. dm_value_of() makes one of anything. */
-typedef enum dm_kind { DM_NIL, DM_INT, DM_UINT, DM_DOUBLE, DM_STRING, DM_DATA, DM_REF } dm_kind;
+typedef enum dm_kind { DM_NIL, DM_INT, DM_UINT, DM_DOUBLE, DM_STRING, DM_DATA, DM_REF, DM_REFS } dm_kind;
+
+/*
+ * A list of refs, as a value: it keeps what it names alive. A task that is given one as an argument is given
+ * the refs and does not wait for them; it may dm_get or dm_wait itself.
+ */
+typedef struct dm_ref_list {
+    dm_ref *refs;
+    size_t count;
+} dm_ref_list;
+
+#define DM_REF_LIST(refs_, count_) ((dm_ref_list){(refs_), (count_)})
+
+/* Release the refs of a list that dm_get or dm_arg filled, and the list. A spent or zeroed one is fine. */
+DM_API void dm_ref_list_release(dm_ref_list *list);
 
 typedef struct dm_value {
     dm_kind kind;
@@ -162,6 +176,7 @@ typedef struct dm_value {
         const char *string;
         const dm_array *array;
         dm_ref ref;
+        const dm_ref_list *list;
     };
 } dm_value;
 
@@ -189,14 +204,18 @@ static inline dm_value dm_value_ref(dm_ref r)
 {
     return (dm_value){.kind = DM_REF, .ref = r};
 }
+static inline dm_value dm_value_refs(const dm_ref_list *l)
+{
+    return (dm_value){.kind = DM_REFS, .list = l};
+}
 static inline dm_value dm_value_same(dm_value v)
 {
     return v;
 }
 
 /*
- * A dm_value of an integer, a double or float, a string, a `const dm_array *`, a dm_ref or a
- * dm_value. Strings, arrays and bytes are copied by the call that takes the value.
+ * A dm_value of an integer, a double or float, a string, a `const dm_array *`, a dm_ref, a
+ * `const dm_ref_list *` or a dm_value. Strings, arrays and bytes are copied by the call that takes the value.
  */
 #define dm_value_of(x) _Generic((x), DM_VALUE_CASES_)(x)
 
@@ -208,7 +227,8 @@ static inline dm_value dm_value_same(dm_value v)
     float: dm_value_double, double: dm_value_double,                                               \
     char *: dm_value_string, const char *: dm_value_string,                                        \
     dm_array *: dm_value_array, const dm_array *: dm_value_array,                                  \
-    dm_ref: dm_value_ref, dm_value: dm_value_same
+    dm_ref: dm_value_ref, dm_value: dm_value_same,                                                 \
+    dm_ref_list *: dm_value_refs, const dm_ref_list *: dm_value_refs
 
 /* A remote function. Its name is how every process knows it; the rest is the runtime's. */
 typedef dm_status (*dm_body)(dm_call *call);
@@ -388,6 +408,7 @@ DM_API dm_ref dm_put_value(dm_value value);
  *   dm_view         an array, bytes or a string, lent where it lies. Yours to dm_view_release
  *   char *          a string, copied. Yours: free() it
  *   dm_ref          the value is itself a ref. Yours: dm_release it
+ *   dm_ref_list     the value is a list of refs. Yours: dm_ref_list_release it
  * and NULL, as `dm_get(ref, (void *)0)`, waits and tells only whether it succeeded.
  * Another type is DM_ERR_TYPE, naming both. If the task failed: its failure, each time. A
  * value that was damaged on the disk and cannot be made again: DM_ERR_CORRUPT or DM_ERR_IO, each time. No room to bring
@@ -406,7 +427,7 @@ DM_API dm_status dm_release(dm_ref ref);
 
 /*
  * dm_arg(call, i, &x): read argument i, from 0; types as for dm_get, but what it lends (dm_view,
- * `const char *`, dm_ref) is Mine until the task returns, and copies nothing. An argument that was a
+ * `const char *`, dm_ref) is Mine until the task returns, and copies nothing; a dm_ref_list is Yours. An argument that was a
  * ref reads as its value; into a dm_ref, as the ref. To keep a ref beyond the task: dm_retain.
  * Returns DM_ERR_ARG_MISSING, DM_ERR_TYPE, DM_ERR_RANGE.
  */
@@ -548,7 +569,8 @@ typedef enum dm_into {
     DM_INTO_STRING,       /* char **: a copy, yours */
     DM_INTO_CONST_STRING, /* const char **: lent; dm_arg only */
     DM_INTO_VIEW,
-    DM_INTO_REF
+    DM_INTO_REF,
+    DM_INTO_REFS
 } dm_into;
 
 DM_API dm_status dm_get_into(dm_ref ref, dm_into into, void *out, int64_t timeout_ms) DM_NODISCARD;
@@ -576,7 +598,7 @@ static inline dm_status dm_return_plain_at_(dm_call *call, int index, dm_value v
         unsigned long *: DM_INTO_U64, long long *: DM_INTO_I64,                                    \
         unsigned long long *: DM_INTO_U64, float *: DM_INTO_FLOAT, double *: DM_INTO_DOUBLE,       \
         char **: DM_INTO_STRING, const char **: DM_INTO_CONST_STRING, dm_view *: DM_INTO_VIEW,     \
-        dm_ref *: DM_INTO_REF)
+        dm_ref *: DM_INTO_REF, dm_ref_list *: DM_INTO_REFS)
 
 /* dm_value_of, but a dm_buffer * passes the compiler, too: dm_return's other arm takes it. */
 static inline dm_value dm_value_never_(const void *p)
