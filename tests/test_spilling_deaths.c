@@ -1,6 +1,6 @@
 /*
- * Death while objects are spilled and brought back: of the driver, at random moments, which leaves no process
- * and no byte; of a worker, before each of its stores to shared memory, which loses no value.
+ * Death while objects are spilled and brought back: of the driver, which leaves no process, and names only for
+ * the next session to sweep; of a worker, before each of its stores to shared memory, which loses no value.
  */
 #include <signal.h>
 #include <stdatomic.h>
@@ -14,21 +14,21 @@
 
 enum { STORE = 4 * MARKED_MIB, OBJECT = MARKED_MIB / 8, MANY = 60, DEATHS = 10, GONE_MS = 2000 };
 
-static bool begin_in(const char *directory, bool visible)
+static bool begin_in(const char *directory)
 {
     return dm_init(&(dm_options){.workers = 2, .store_bytes = STORE, .spill_dir = directory,
-                                 .spill_visible = visible, .store_wait_ms = 20000,
+                                 .spill_visible = 1, .store_wait_ms = 20000,
                                  .log = driver_no_log}) == DM_OK;
 }
 
 /* ---- the driver ---- */
 
-/* Spills and brings back until it is killed. The argument: v or n for visible or nameless, a directory. */
-static int spills(const char *argument)
+/* Spills and brings back until it is killed. Nameless files: soak_kill_driver_spilling.c. */
+static int spills(const char *directory)
 {
     static dm_ref refs[MANY];
     driver_say("begun");
-    NEED(begin_in(argument + 1, argument[0] == 'v'));
+    NEED(begin_in(directory));
     for (uint64_t i = 0;; i++) {
         uint64_t at = i % MANY;
         if (i >= MANY) {
@@ -39,33 +39,16 @@ static int spills(const char *argument)
     }
 }
 
-static void kill_one(unsigned *seed, const char *argument)
+static void kill_one(unsigned *seed, const char *directory)
 {
     driver d;
-    driver_start(&d, "spills", argument);
+    driver_start(&d, "spills", directory);
     assert_non_null(driver_hear(&d));
     long us = (long)((unsigned)rand_r(seed) % 600000);
     nanosleep(&(struct timespec){0, us * 1000}, NULL);
     assert_true(watch_kill(d.pid));
     int status = driver_join(&d);
     assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
-}
-
-static void a_driver_that_is_killed(void **state)
-{
-    (void)state;
-    residue before;
-    char argument[300];
-    unsigned seed = (unsigned)watch_now_us();
-    print_message("seed %u\n", seed);
-    snprintf(argument, sizeof argument, "n%s", test_directory());
-    residue_begin(&before);
-    for (int i = 0; i < DEATHS; i++) {
-        char left[4096];
-        kill_one(&seed, argument);
-        if (!residue_check_within(&before, GONE_MS, left, sizeof left))
-            fail_msg("death %d: residue:\n%s", i, left);
-    }
 }
 
 static int names_in(const char *directory)
@@ -86,19 +69,18 @@ static void a_driver_with_visible_files_that_is_killed(void **state)
 {
     (void)state;
     residue before, with_directory;
-    char directory[300], argument[310], other[400], left[4096];
+    char directory[300], other[400], left[4096];
     unsigned seed = (unsigned)watch_now_us();
     int found = 0;
     print_message("seed %u\n", seed);
     residue_begin(&before);
     snprintf(directory, sizeof directory, "%s/visible", test_directory());
-    snprintf(argument, sizeof argument, "v%s", directory);
     snprintf(other, sizeof other, "%s/not-ours", directory);
     assert_int_equal(mkdir(directory, 0700), 0);
     close(open(other, O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
     residue_begin(&with_directory);
     for (int i = 0; i < DEATHS; i++) {
-        kill_one(&seed, argument);
+        kill_one(&seed, directory);
         if (!residue_check_within(&with_directory, GONE_MS, left, sizeof left)) /* who could hold a lock */
             fail_msg("death %d: residue:\n%s", i, left);
         int names = names_in(directory);
@@ -106,7 +88,7 @@ static void a_driver_with_visible_files_that_is_killed(void **state)
         found += names > 1;
     }
     assert_true(found > 0);
-    assert_true(begin_in(directory, true));
+    assert_true(begin_in(directory));
     dm_shutdown();
     assert_int_equal(names_in(directory), 1);
     assert_int_equal(unlink(other) | rmdir(directory), 0);
@@ -208,7 +190,6 @@ static void a_worker_before_each_store(void **state)
 static const test_driver drivers[] = {{"spills", spills}, {0}};
 
 static const struct CMUnitTest tests[] = {
-    cmocka_unit_test(a_driver_that_is_killed),
     cmocka_unit_test(a_driver_with_visible_files_that_is_killed),
     cmocka_unit_test(a_worker_before_each_store),
 };
