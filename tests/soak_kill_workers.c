@@ -44,9 +44,22 @@ DM_REMOTE(nests)
 typedef struct killer {
     atomic_bool stop;
     atomic_int kills;
+    uint64_t done; /* tasks, when the last kill was not in vain */
+    int in_vain;
     unsigned seed;
     int most_ms;
 } killer;
+
+/* Where even a start takes longer than from one kill to the next, nothing would be left to be killed. */
+static bool has_gone_on(killer *k)
+{
+    enum { IN_VAIN = 20 };
+    dm_stats stats;
+    bool more = dm_stats_get(&stats) == DM_OK && stats.tasks_done != k->done;
+    k->in_vain = more ? 0 : k->in_vain + 1;
+    k->done = more ? stats.tasks_done : k->done;
+    return k->in_vain < IN_VAIN;
+}
 
 static void *kill_now_and_then(void *argument)
 {
@@ -54,7 +67,7 @@ static void *kill_now_and_then(void *argument)
     while (!atomic_load(&k->stop)) {
         long ms = 1 + (long)((unsigned)rand_r(&k->seed) % (unsigned)k->most_ms);
         nanosleep(&(struct timespec){0, ms * 1000000}, NULL);
-        if (watch_kill_a_worker(&k->seed))
+        if (has_gone_on(k) && watch_kill_a_worker(&k->seed))
             atomic_fetch_add(&k->kills, 1);
     }
     return NULL;
@@ -113,7 +126,6 @@ static int soak(int kills, unsigned seed, int workers)
     residue before;
     char said[4096];
     pthread_t thread;
-    /* A start must have a chance: after a hundred in a row that were killed there is no next. */
     killer k = {.seed = seed, .most_ms = watch_sanitized() ? 60 : 20};
     residue_begin(&before);
     session_begin_with(&(dm_options){.workers = workers, .store_bytes = 128 << 20, .retries = 1000,
