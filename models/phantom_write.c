@@ -6,6 +6,7 @@
  * to the last, so a .nii.gz is made of a nameless .nii beside it.
  */
 #include "dm/models.h"
+#include "models/gzip.h"
 #include "models/nifti.h"
 #include "models/output.h"
 
@@ -14,7 +15,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-#include <zlib.h>
 
 enum { BLOCK_BYTES = 16 << 20, PIECE_BYTES = 1 << 20 };
 
@@ -92,12 +92,12 @@ static dm_status write_blocks(const writing *w, const unsigned char *header, int
 
 /* ---- compression ----------------------------------------------------------------------------- */
 
-static bool copy_pieces(int from, gzFile to, char *piece)
+static bool copy_pieces(int from, void *to, char *piece)
 {
     ssize_t n;
     off_t at = 0;
     while ((n = pread(from, piece, PIECE_BYTES, at)) > 0) {
-        if (gzwrite(to, piece, (unsigned)n) != (int)n)
+        if (!dmi_gzip_write(to, piece, (size_t)n))
             return false;
         at += n;
     }
@@ -106,15 +106,11 @@ static bool copy_pieces(int from, gzFile to, char *piece)
 
 static dm_status compress_to(const char *path, int from, int fd)
 {
-    const int copy = dup(fd); /* zlib closes what it is given */
     char *piece = malloc(PIECE_BYTES);
-    gzFile gz = copy < 0 ? NULL : gzdopen(copy, "wb1");
-    errno = 0;
+    void *gz = dmi_gzip_begin(fd, true);
     bool good = gz && piece && copy_pieces(from, gz, piece);
     if (gz)
-        good &= gzclose(gz) == Z_OK;
-    else if (copy >= 0)
-        close(copy);
+        good &= dmi_gzip_end(gz);
     free(piece);
     return good ? DM_OK : write_failed(path);
 }

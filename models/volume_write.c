@@ -1,18 +1,15 @@
 /*
  * volume_write.c - images to .nii and .nii.gz files.
  *
- * zlib writes both, so that there is one way for bytes and one for errors; output.c gives the name.
+ * gzip.c writes both, so that there is one way for bytes and one for errors; output.c gives the name.
  */
 #include "dm/models.h"
+#include "models/gzip.h"
 #include "models/nifti.h"
 #include "models/output.h"
 
 #include <errno.h>
 #include <string.h>
-#include <unistd.h>
-#include <zlib.h>
-
-enum { PIECE_BYTES = 1 << 24 };
 
 static bool ends_with(const char *path, const char *end)
 {
@@ -20,44 +17,17 @@ static bool ends_with(const char *path, const char *end)
     return n > m && memcmp(path + n - m, end, m) == 0;
 }
 
-static bool write_all(gzFile gz, const void *bytes, size_t n)
-{
-    const char *from = bytes;
-    while (n > 0) {
-        const unsigned ask = (unsigned)(n < PIECE_BYTES ? n : PIECE_BYTES);
-        if (gzwrite(gz, from, ask) != (int)ask)
-            return false;
-        from += ask;
-        n -= ask;
-    }
-    return true;
-}
-
-/* A descriptor of its own for zlib, which closes what it is given; ours must name the file. */
-static gzFile open_stream(int fd, bool compressed)
-{
-    const int copy = dup(fd);
-    if (copy < 0)
-        return NULL;
-    /* Level 1: maps of fits are noise to zlib; higher levels cost five times more and gain 2 %. */
-    gzFile gz = gzdopen(copy, compressed ? "wb1" : "wbT");
-    if (!gz)
-        close(copy);
-    return gz;
-}
-
 static dm_status write_stream(const dm_volume *volume, const char *path,
                               const unsigned char *header, int fd)
 {
     const size_t n = volume->n_voxels * volume->n_volumes * dmi_volume_type_bytes(volume->type);
-    gzFile gz = open_stream(fd, ends_with(path, ".gz"));
+    void *gz = dmi_gzip_begin(fd, ends_with(path, ".gz"));
     if (!gz)
         return dmi_error(DM_ERR_NOMEM, "%s: no memory or descriptor to write it", path);
-    errno = 0;
-    const bool written =
-        write_all(gz, header, DMI_NIFTI_DATA_OFFSET) && write_all(gz, volume->data, n);
+    const bool written = dmi_gzip_write(gz, header, DMI_NIFTI_DATA_OFFSET) &&
+                         dmi_gzip_write(gz, volume->data, n);
     int cause = errno;
-    if (gzclose(gz) == Z_OK && written)
+    if (dmi_gzip_end(gz) && written)
         return DM_OK;
     cause = cause ? cause : errno;
     return dmi_error(DM_ERR_IO, "%s: writing failed: %s", path,

@@ -20,7 +20,7 @@ BEGIN {
     third_party("libuv", "^uv(\\.h$|/)", "runtime", "")
     third_party("OpenBLAS", "^(cblas|f77blas|lapack|openblas)", "models", "once")
     third_party("NIfTI", "^(nifti|znz)", "models", "once")
-    third_party("zlib", "^zlib\\.h$", "models command bench", "")
+    third_party("zlib", "^zlib\\.h$", "models bench", "once")
     third_party("cJSON", "^(cjson/)?cJSON", "command bench", "")
     third_party("libpng", "^(libpng[0-9]*/)?png", "command bench", "")
 
