@@ -12,28 +12,65 @@
 
 /* ---- the worker's half ----------------------------------------------------------------------- */
 
+/* Voxels whose signals are made doubles at a time: they stay in the cache until they are fitted. */
+enum { BLOCK = 64 };
+
+static dm_status fit_blocks(const dmi_fitter_kind *kind, void *fitter, const dmi_chunk *chunk,
+                            double *signals, double *result)
+{
+    const size_t n_values = kind->n_results(fitter) - 1;
+    for (size_t first = 0; first < chunk->n; first += BLOCK) {
+        const size_t left = chunk->n - first, n = left < BLOCK ? left : BLOCK;
+        dmi_chunk_gather(chunk, first, n, signals);
+        DM_TRY(kind->fit(fitter, n, signals, result + first * n_values,
+                         result + chunk->n * n_values + first));
+    }
+    return DM_OK;
+}
+
+static dm_status fit_into(const dmi_fitter_kind *kind, void *fitter, const dmi_chunk *chunk,
+                          dm_buffer *result)
+{
+    const size_t n_results = chunk->n * kind->n_results(fitter);
+    const size_t block = chunk->n < BLOCK ? chunk->n : BLOCK;
+    double *signals = malloc(block * chunk->layout->n_volumes * sizeof *signals);
+    if (!signals)
+        return dmi_error(DM_ERR_NOMEM, "no memory for the signals of %zu voxels", block);
+    dm_status status = dm_create(DM_F64, 1, &n_results, result);
+    if (status == DM_OK)
+        status = fit_blocks(kind, fitter, chunk, signals, result->data);
+    if (status != DM_OK)
+        dm_abandon(result);
+    free(signals);
+    return status;
+}
+
 dm_status dmi_fit_chunk(dm_call *call, const dmi_fitter_kind *kind)
 {
     void *fitter;
-    dm_view signals;
+    dmi_chunk chunk;
+    dm_buffer result = {0};
     DM_TRY(dm_local(call, 0, kind->build, kind->destroy, &fitter));
-    DM_TRY(dm_arg(call, 1, &signals));
-    size_t n_volumes = kind->n_volumes(fitter);
-    if (signals.dtype != DM_F64 || signals.ndim != 2 || signals.shape[1] != n_volumes)
-        return dm_fail(call, "%s: the signals of a chunk are not doubles, n x %zu", kind->name,
-                       n_volumes);
-    size_t n = signals.shape[0], n_results = n * kind->n_results(fitter);
-    dm_buffer result;
-    DM_TRY(dm_create(DM_F64, 1, &n_results, &result));
-    dm_status status = kind->fit(fitter, n, signals.data, result.data);
-    if (status != DM_OK) {
-        dm_abandon(&result);
-        return status;
-    }
-    return dm_return(call, &result);
+    DM_TRY(dmi_chunk_of_call(call, 1, &chunk));
+    dm_status status = DM_OK;
+    if (chunk.layout->n_volumes != kind->n_volumes(fitter))
+        status = dm_fail(call, "%s: the signals of a chunk have %zu volumes, the model has %zu",
+                         kind->name, (size_t)chunk.layout->n_volumes, kind->n_volumes(fitter));
+    if (status == DM_OK)
+        status = fit_into(kind, fitter, &chunk, &result);
+    dmi_chunk_fini(&chunk);
+    return status == DM_OK ? dm_return(call, &result) : status;
 }
 
 /* ---- what both drivers do -------------------------------------------------------------------- */
+
+void dmi_fit_of_signals(const dm_signals *signals, const dm_volume **dwi, const dm_mask **mask)
+{
+    if (!signals)
+        return;
+    *dwi = &signals->image;
+    *mask = signals->mask;
+}
 
 dm_status dmi_fit_check(const dm_volume *dwi, const dm_gradients *gradients, const dm_mask *mask)
 {
@@ -64,7 +101,6 @@ dm_status dmi_fit_check_map(const dm_volume *map, const char *name, const dm_vol
 /* A fit under way. */
 typedef struct run {
     const dmi_fit *fit;
-    double *signals; /* of one chunk */
     double *scratch; /* a number for each voxel of one chunk */
     dm_fit_report report;
     double started;
@@ -84,62 +120,63 @@ static run run_begin(const dmi_fit *fit)
 
 static dm_status run_reserve(run *r, size_t chunk)
 {
-    r->signals = calloc(chunk * r->fit->dwi->n_volumes, sizeof *r->signals);
     r->scratch = calloc(chunk, sizeof *r->scratch);
-    if (!r->signals || !r->scratch)
+    if (!r->scratch)
         return dmi_error(DM_ERR_NOMEM, "no memory for a chunk of %zu voxels", chunk);
     return DM_OK;
 }
 
 static void run_end(run *r, dm_fit_report *report)
 {
-    free(r->signals);
     free(r->scratch);
     r->report.seconds = now_s() - r->started;
     if (report)
         *report = r->report;
 }
 
-static void gather_signals(run *r, size_t first, size_t n)
-{
-    dm_volume_gather(r->fit->dwi, n, r->fit->mask->voxels + first, r->signals);
-}
-
 /* The result of voxels first .. first + n of the mask. */
-static void fill_maps(run *r, size_t first, size_t n, const double *result)
+static dm_status fill_maps(run *r, size_t first, size_t n, const double *result)
 {
-    r->fit->fill(r->fit->context, n, r->fit->mask->voxels + first, result, r->scratch, &r->report);
+    return r->fit->fill(r->fit->context, n, r->fit->mask->voxels + first, result, r->scratch,
+                        &r->report);
 }
 
 /* ---- alone ----------------------------------------------------------------------------------- */
 
 enum { ALONE_CHUNK = 64 }; /* as good as any; a block of a model's BLAS calls */
 
-static dm_status alone(run *r, void *fitter, double *result)
+static dm_status alone(run *r, void *fitter, double *signals, double *result)
 {
     const size_t n_voxels = r->fit->mask->n;
     for (size_t first = 0; first < n_voxels; first += ALONE_CHUNK) {
         size_t left = n_voxels - first, n = left < ALONE_CHUNK ? left : ALONE_CHUNK;
-        gather_signals(r, first, n);
-        DM_TRY(r->fit->kind->fit(fitter, n, r->signals, result));
-        fill_maps(r, first, n, result);
+        dm_volume_gather(r->fit->dwi, n, r->fit->mask->voxels + first, signals);
+        DM_TRY(r->fit->kind->fit(fitter, n, signals, result,
+                                 result + n * (r->fit->n_results - 1)));
+        DM_TRY(fill_maps(r, first, n, result));
     }
     return DM_OK;
 }
 
 dm_status dmi_fit_alone(const dmi_fit *fit, dm_fit_report *report)
 {
+    if (fit->signals)
+        return dmi_error(DM_ERR_INVALID,
+                         "a fit alone has no session, and so no signals; give an image in memory");
     run r = run_begin(fit);
     void *fitter = NULL;
+    double *signals = calloc(ALONE_CHUNK * fit->dwi->n_volumes, sizeof *signals);
     double *result = calloc(ALONE_CHUNK * fit->n_results, sizeof *result);
-    dm_status status = result ? run_reserve(&r, ALONE_CHUNK)
-                              : dmi_error(DM_ERR_NOMEM, "no memory for a chunk of results");
+    dm_status status = result && signals
+                           ? run_reserve(&r, ALONE_CHUNK)
+                           : dmi_error(DM_ERR_NOMEM, "no memory for a chunk of results");
     if (status == DM_OK)
         status = fit->build_here(fit->context, &fitter);
     if (status == DM_OK)
-        status = alone(&r, fitter, result);
+        status = alone(&r, fitter, signals, result);
     if (fitter)
         fit->kind->destroy(fitter);
+    free(signals);
     free(result);
     run_end(&r, report);
     return status;
@@ -206,6 +243,9 @@ static dm_status choose_cut(const dm_fit_options *options, size_t n_voxels, int 
 /* The tasks under way: chunks `gathered` up to `submitted`, in a ring. */
 typedef struct flight {
     cut cut;
+    dm_signals *signals;
+    dm_value *arguments; /* of one task */
+    dm_ref *blocks;      /* of one task */
     dm_ref setup;
     dm_ref *refs;
     size_t window, submitted, gathered;
@@ -213,8 +253,9 @@ typedef struct flight {
 
 static size_t choose_window(const run *r, const cut *c, const dm_stats *session)
 {
-    size_t numbers = r->fit->dwi->n_volumes + r->fit->n_results;
-    size_t task_bytes = longest_chunk(c) * numbers * sizeof(double);
+    size_t voxel_bytes = r->fit->dwi->n_volumes * dmi_volume_type_bytes(r->fit->dwi->type) +
+                         r->fit->n_results * sizeof(double);
+    size_t task_bytes = longest_chunk(c) * voxel_bytes;
     size_t share = session->store_bytes / 4;
     size_t window = (share < MAX_WINDOW_BYTES ? share : MAX_WINDOW_BYTES) / task_bytes;
     size_t least = (size_t)(session->workers > 0 ? session->workers : 1) * MIN_WINDOW_PER_WORKER;
@@ -237,28 +278,70 @@ static dm_status put_setup(const dmi_fit *fit, dm_ref *setup)
     return status;
 }
 
-static void submit_next(run *r, flight *l)
+enum { SETUP, LAYOUT, FIRST, COUNT, BLOCKS }; /* arguments of a task */
+
+/* A chunk may lie in any number of groups: room for the most blocks of one. */
+static dm_status reserve_arguments(flight *l)
 {
-    size_t first = chunk_begin(&l->cut, l->submitted);
-    size_t n = chunk_begin(&l->cut, l->submitted + 1) - first;
-    gather_signals(r, first, n);
-    dm_array signals = {
-        .data = r->signals, .dtype = DM_F64, .ndim = 2, .shape = {n, r->fit->dwi->n_volumes}};
-    l->refs[l->submitted++ % l->window] = dm_remote(*r->fit->chunk, l->setup, &signals);
+    size_t most = 0;
+    for (size_t c = 0; c < l->cut.n_chunks; c++) {
+        const size_t first = chunk_begin(&l->cut, c), n = chunk_begin(&l->cut, c + 1) - first;
+        const size_t blocks = dmi_signals_block_count(l->signals, first, n);
+        most = blocks > most ? blocks : most;
+    }
+    l->blocks = calloc(most, sizeof *l->blocks);
+    l->arguments = calloc(BLOCKS + most, sizeof *l->arguments);
+    if (!l->blocks || !l->arguments)
+        return dmi_error(DM_ERR_NOMEM, "no memory for the arguments of a task of %zu blocks", most);
+    return DM_OK;
 }
 
-static dm_status gather_next(run *r, flight *l)
+static dm_status submit_next(run *r, flight *l)
+{
+    const size_t group = l->signals->layout->group;
+    const size_t first = chunk_begin(&l->cut, l->submitted);
+    const size_t end = chunk_begin(&l->cut, l->submitted + 1);
+    const size_t n_blocks = dmi_signals_block_count(l->signals, first, end - first);
+    DM_TRY(dmi_signals_blocks(l->signals, first, end - first, l->blocks));
+    l->arguments[SETUP] = dm_value_of(l->setup);
+    l->arguments[LAYOUT] = dm_value_of(l->signals->layout_ref);
+    l->arguments[FIRST] = dm_value_of(first % group);
+    l->arguments[COUNT] = dm_value_of(end - first);
+    for (size_t b = 0; b < n_blocks; b++)
+        l->arguments[BLOCKS + b] = dm_value_of(l->blocks[b]);
+    l->refs[l->submitted++ % l->window] =
+        dm_submit(r->fit->chunk, NULL, l->arguments, BLOCKS + n_blocks);
+    dmi_signals_let_go(l->signals, end);
+    return DM_OK;
+}
+
+enum { LOOK_MS = 100 };
+
+/* Waits, and asks meanwhile whether it shall. */
+static dm_status wait_result(dm_ref ref, const dm_fit_options *options, dm_view *result)
+{
+    if (!options || !options->stop)
+        return dm_get(ref, result);
+    for (;;) {
+        if (options->stop(options->context))
+            return dmi_error(DM_ERR_CANCELLED, "stopped while voxels were fitted");
+        dm_status status = dm_get_within(ref, result, LOOK_MS);
+        if (status != DM_ERR_TIMEOUT)
+            return status;
+    }
+}
+
+static dm_status gather_next(run *r, flight *l, const dm_fit_options *options)
 {
     size_t first = chunk_begin(&l->cut, l->gathered);
     size_t n = chunk_begin(&l->cut, l->gathered + 1) - first;
     dm_view result;
-    DM_TRY(dm_get(l->refs[l->gathered % l->window], &result));
-    dm_status status = DM_OK;
-    if (result.bytes == n * r->fit->n_results * sizeof(double))
-        fill_maps(r, first, n, result.data);
-    else
-        status =
-            dmi_error(DM_ERR_TYPE, "a chunk of %zu voxels came back as %zu bytes", n, result.bytes);
+    DM_TRY(wait_result(l->refs[l->gathered % l->window], options, &result));
+    dm_status status =
+        result.bytes == n * r->fit->n_results * sizeof(double)
+            ? fill_maps(r, first, n, result.data)
+            : dmi_error(DM_ERR_TYPE, "a chunk of %zu voxels came back as %zu bytes", n,
+                        result.bytes);
     dm_view_release(&result);
     if (status == DM_OK)
         status = dm_release(l->refs[l->gathered++ % l->window]);
@@ -269,8 +352,8 @@ static dm_status fly(run *r, flight *l, const dm_fit_options *options)
 {
     while (l->gathered < l->cut.n_chunks) {
         while (l->submitted < l->cut.n_chunks && l->submitted - l->gathered < l->window)
-            submit_next(r, l);
-        DM_TRY(gather_next(r, l));
+            DM_TRY(submit_next(r, l));
+        DM_TRY(gather_next(r, l, options));
         if (options && options->progress)
             options->progress(options->context, chunk_begin(&l->cut, l->gathered), l->cut.n_voxels);
     }
@@ -285,19 +368,23 @@ static void land(flight *l)
     if (l->setup.id != DM_NO_REF.id)
         (void)dm_release(l->setup);
     free(l->refs);
+    free(l->blocks);
+    free(l->arguments);
 }
 
-static dm_status with_tasks(run *r, const dm_fit_options *options)
+static dm_status with_tasks(run *r, dm_signals *signals, const dm_fit_options *options)
 {
     dm_stats session;
     DM_TRY(dm_stats_get(&session));
-    flight l = {.setup = DM_NO_REF};
+    flight l = {.setup = DM_NO_REF, .signals = signals};
     DM_TRY(choose_cut(options, r->fit->mask->n, session.workers, &l.cut));
     r->report.n_chunks = l.cut.n_chunks;
     l.window = choose_window(r, &l.cut, &session);
     l.refs = calloc(l.window, sizeof *l.refs);
     dm_status status = l.refs ? run_reserve(r, longest_chunk(&l.cut))
                               : dmi_error(DM_ERR_NOMEM, "no memory for %zu refs", l.window);
+    if (status == DM_OK)
+        status = reserve_arguments(&l);
     if (status == DM_OK)
         status = put_setup(r->fit, &l.setup);
     if (status == DM_OK)
@@ -311,7 +398,12 @@ dm_status dmi_fit_with_tasks(const dmi_fit *fit, const dm_fit_options *options,
 {
     DM_TRY(dm_scope_begin()); /* what is spilled for a fit is of no use after it */
     run r = run_begin(fit);
-    dm_status status = with_tasks(&r, options);
+    dm_signals *signals = fit->signals;
+    dm_status status = signals ? DM_OK : dmi_signals_of_volume(fit->dwi, fit->mask, &signals);
+    if (status == DM_OK)
+        status = with_tasks(&r, signals, options);
+    if (!fit->signals)
+        dm_signals_destroy(signals);
     run_end(&r, report);
     DM_TRY(dm_scope_end());
     return status;

@@ -12,6 +12,7 @@
 
 #include "dm/dm.h"
 #include "dm/fit.h"
+#include "models/signals.h"
 
 /* ---- the worker's half ---- */
 
@@ -23,12 +24,14 @@ typedef struct dmi_fitter_kind {
     size_t (*n_volumes)(const void *fitter);
     /* How many numbers a voxel results in. */
     size_t (*n_results)(const void *fitter);
-    /* `result` becomes n * n_results numbers, in an order that the model knows. */
-    dm_status (*fit)(void *fitter, size_t n, const double *signals, double *result);
+    /* `values` becomes n times all of them but one, `counts` n times the last. */
+    dm_status (*fit)(void *fitter, size_t n, const double *signals, double *values,
+                     double *counts);
 } dmi_fitter_kind;
 
-/* The body of a model's remote function. Argument 0: the packed setup, shared. Argument 1: signals,
- * n x n_volumes. Returns the result of `fit`. */
+/* The body of a model's remote function. Argument 0: the packed setup, shared. From argument 1 on:
+ * signals, see signals.h. Returns the values of all voxels, then their counts: two arrays, each ready
+ * for a map. */
 dm_status dmi_fit_chunk(dm_call *call, const dmi_fitter_kind *kind) DM_NODISCARD;
 
 /* ---- the driver's half ---- */
@@ -36,8 +39,9 @@ dm_status dmi_fit_chunk(dm_call *call, const dmi_fitter_kind *kind) DM_NODISCARD
 typedef struct dmi_fit {
     const dmi_fitter_kind *kind;
     const dm_function *chunk; /* its remote function */
-    const dm_volume *dwi;
+    const dm_volume *dwi; /* without data, where there are signals */
     const dm_mask *mask;
+    dm_signals *signals; /* NULL: from the data of dwi */
     size_t n_results; /* numbers per voxel, of a model that was not made yet */
     size_t setup_bytes;
     const void *context; /* of the three below */
@@ -46,9 +50,12 @@ typedef struct dmi_fit {
     dm_status (*build_here)(const void *context, void **fitter);
     /* The result of n voxels into the maps, and what there is to count into the report. `scratch`
      * is n numbers. */
-    void (*fill)(const void *context, size_t n, const size_t *voxels, const double *result,
-                 double *scratch, dm_fit_report *report);
+    dm_status (*fill)(const void *context, size_t n, const size_t *voxels, const double *result,
+                      double *scratch, dm_fit_report *report);
 } dmi_fit;
+
+/* What is fitted, of a model's input: that of the signals, if there are some. */
+void dmi_fit_of_signals(const dm_signals *signals, const dm_volume **dwi, const dm_mask **mask);
 
 /* DM_ERR_INVALID unless the three are there, belong together, and there is a voxel to fit. */
 dm_status dmi_fit_check(const dm_volume *dwi, const dm_gradients *gradients,

@@ -76,13 +76,13 @@ static size_t fitter_n_results(const void *made)
     return dm_csd_n_coefficients(((const csd_fitter *)made)->model) + 1;
 }
 
-/* `result` becomes n x n_coefficients, then n iterations: two arrays, each ready for a map. */
-static dm_status fitter_fit(void *made, size_t n, const double *signals, double *result)
+static dm_status fitter_fit(void *made, size_t n, const double *signals, double *coefficients,
+                            double *iterations)
 {
     csd_fitter *fitter = made;
     DM_TRY(fitter_reserve(fitter, n));
-    DM_TRY(dm_csd_fit(fitter->model, fitter->workspace, n, signals, result, fitter->iterations));
-    double *iterations = result + n * dm_csd_n_coefficients(fitter->model);
+    DM_TRY(dm_csd_fit(fitter->model, fitter->workspace, n, signals, coefficients,
+                      fitter->iterations));
     for (size_t i = 0; i < n; i++)
         iterations[i] = fitter->iterations[i];
     return DM_OK;
@@ -105,6 +105,8 @@ DM_REMOTE(dm_csd_chunk)
 typedef struct csd_job {
     const dm_csd_fit_input *input;
     const dm_csd_maps *maps;
+    const dm_volume *dwi;
+    const dm_mask *mask;
     dm_csd_settings settings;
     size_t n_coefficients;
 } csd_job;
@@ -133,9 +135,9 @@ static void count(const csd_job *job, size_t n, const double *coefficients,
     }
 }
 
-/* `result` as fitter_fit lays it out. */
-static void job_fill(const void *context, size_t n, const size_t *voxels, const double *result,
-                     double *scratch, dm_fit_report *report)
+/* `result`: coefficients, then iterations. */
+static dm_status job_fill(const void *context, size_t n, const size_t *voxels, const double *result,
+                          double *scratch, dm_fit_report *report)
 {
     const csd_job *job = context;
     const double *iterations = result + n * job->n_coefficients;
@@ -148,31 +150,35 @@ static void job_fill(const void *context, size_t n, const size_t *voxels, const 
     if (job->maps->iterations)
         dm_volume_scatter(job->maps->iterations, n, voxels, iterations);
     count(job, n, result, iterations, report);
+    const dm_csd_maps *maps = job->maps;
+    return maps->take ? maps->take(maps->context, n, voxels, result, iterations) : DM_OK;
 }
 
 static dm_status job_init(csd_job *job, const dm_csd_fit_input *input, const dm_csd_maps *maps)
 {
     if (!input || !maps)
         return dmi_error(DM_ERR_INVALID, "a fit needs an input and maps to fill; one is NULL");
-    DM_TRY(dmi_fit_check(input->dwi, input->gradients, input->mask));
+    *job = (csd_job){.input = input, .maps = maps, .dwi = input->dwi, .mask = input->mask};
+    dmi_fit_of_signals(input->signals, &job->dwi, &job->mask);
+    DM_TRY(dmi_fit_check(job->dwi, input->gradients, job->mask));
     DM_TRY(dmi_response_check("a fit", &input->response));
-    *job = (csd_job){.input = input, .maps = maps};
     job->settings = input->settings ? *input->settings : dm_csd_defaults();
     job->n_coefficients = dm_sh_count(job->settings.lmax);
     if (job->n_coefficients == 0)
         return dmi_error(DM_ERR_INVALID, "lmax is %d; it must be even, 2 to %d", job->settings.lmax,
                          DM_SH_MAX_ORDER);
-    DM_TRY(dmi_fit_check_map(maps->coefficients, "coefficients", input->dwi, job->n_coefficients));
-    DM_TRY(dmi_fit_check_map(maps->gfa, "GFA", input->dwi, 1));
-    return dmi_fit_check_map(maps->iterations, "iterations", input->dwi, 1);
+    DM_TRY(dmi_fit_check_map(maps->coefficients, "coefficients", job->dwi, job->n_coefficients));
+    DM_TRY(dmi_fit_check_map(maps->gfa, "GFA", job->dwi, 1));
+    return dmi_fit_check_map(maps->iterations, "iterations", job->dwi, 1);
 }
 
 static dmi_fit fit_of(const csd_job *job)
 {
     return (dmi_fit){.kind = &kind,
                      .chunk = &dm_csd_chunk,
-                     .dwi = job->input->dwi,
-                     .mask = job->input->mask,
+                     .dwi = job->dwi,
+                     .mask = job->mask,
+                     .signals = job->input->signals,
                      .n_results = job->n_coefficients + 1,
                      .setup_bytes = dm_csd_packed_bytes(job->input->gradients),
                      .context = job,

@@ -63,16 +63,15 @@ static size_t fitter_n_results(const void *made)
     return RESULTS;
 }
 
-/* `result` becomes n x 13 parameters, then n numbers of evaluations: two arrays, each ready for a
- * map. Voxel by voxel, so that counts need no array of their own. */
-static dm_status fitter_fit(void *made, size_t n, const double *signals, double *result)
+/* Voxel by voxel, so that counts need no array of their own. */
+static dm_status fitter_fit(void *made, size_t n, const double *signals, double *parameters,
+                            double *evaluations)
 {
     fwdti_fitter *fitter = made;
-    double *evaluations = result + n * P;
     for (size_t i = 0; i < n; i++) {
         int32_t count;
         DM_TRY(dm_fwdti_fit(fitter->model, fitter->workspace, 1,
-                            signals + i * dm_fwdti_n_volumes(fitter->model), result + i * P,
+                            signals + i * dm_fwdti_n_volumes(fitter->model), parameters + i * P,
                             &count));
         evaluations[i] = count;
     }
@@ -96,6 +95,8 @@ DM_REMOTE(dm_fwdti_chunk)
 typedef struct fwdti_job {
     const dm_fwdti_fit_input *input;
     const dm_fwdti_maps *maps;
+    const dm_volume *dwi;
+    const dm_mask *mask;
     dm_fwdti_settings settings;
 } fwdti_job;
 
@@ -122,9 +123,9 @@ static void fill_one(dm_volume *map, dm_fwdti_measures measures, size_t n, const
     dm_volume_scatter(map, n, voxels, scratch);
 }
 
-/* `result` as fitter_fit lays it out. */
-static void job_fill(const void *context, size_t n, const size_t *voxels, const double *result,
-                     double *scratch, dm_fit_report *report)
+/* `result`: parameters, then evaluations. */
+static dm_status job_fill(const void *context, size_t n, const size_t *voxels, const double *result,
+                          double *scratch, dm_fit_report *report)
 {
     const dm_fwdti_maps *maps = ((const fwdti_job *)context)->maps;
     const double *evaluations = result + n * P;
@@ -141,6 +142,7 @@ static void job_fill(const void *context, size_t n, const size_t *voxels, const 
         report->n_nan += isnan(result[i * P]);
         report->n_unconverged += evaluations[i] >= DM_FWDTI_MAX_EVALUATIONS;
     }
+    return maps->take ? maps->take(maps->context, n, voxels, result, evaluations) : DM_OK;
 }
 
 static dm_status check_maps(const dm_fwdti_maps *maps, const dm_volume *dwi)
@@ -161,9 +163,10 @@ static dm_status job_init(fwdti_job *job, const dm_fwdti_fit_input *input,
 {
     if (!input || !maps)
         return dmi_error(DM_ERR_INVALID, "a fit needs an input and maps to fill; one is NULL");
-    DM_TRY(dmi_fit_check(input->dwi, input->gradients, input->mask));
-    DM_TRY(check_maps(maps, input->dwi));
-    *job = (fwdti_job){.input = input, .maps = maps};
+    *job = (fwdti_job){.input = input, .maps = maps, .dwi = input->dwi, .mask = input->mask};
+    dmi_fit_of_signals(input->signals, &job->dwi, &job->mask);
+    DM_TRY(dmi_fit_check(job->dwi, input->gradients, job->mask));
+    DM_TRY(check_maps(maps, job->dwi));
     job->settings = input->settings ? *input->settings : dm_fwdti_defaults();
     dm_fwdti *model;
     DM_TRY(dm_fwdti_create(&job->settings, input->gradients, &model));
@@ -175,8 +178,9 @@ static dmi_fit fit_of(const fwdti_job *job)
 {
     return (dmi_fit){.kind = &kind,
                      .chunk = &dm_fwdti_chunk,
-                     .dwi = job->input->dwi,
-                     .mask = job->input->mask,
+                     .dwi = job->dwi,
+                     .mask = job->mask,
+                     .signals = job->input->signals,
                      .n_results = RESULTS,
                      .setup_bytes = dm_fwdti_packed_bytes(job->input->gradients),
                      .context = job,

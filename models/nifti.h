@@ -34,4 +34,8 @@ void dmi_nifti_swap(dm_volume_type type, size_t n, void *data);
 /* The bytes of one stored element. */
 size_t dmi_volume_type_bytes(dm_volume_type type);
 
+/* dm_volume_gather into values that have `stride` from voxel to voxel, volume t in its column. */
+void dmi_volume_gather_columns(const dm_volume *volume, size_t n, const size_t *voxels,
+                               size_t stride, const uint64_t *columns, double *values);
+
 #endif

@@ -6,6 +6,7 @@
  */
 #include "dm/models.h"
 #include "models/linalg.h"
+#include "models/signals.h"
 #include "models/weighted_tensor.h"
 
 #include <math.h>
@@ -69,30 +70,78 @@ static dm_status finish(const dm_gradients *gradients, const sums *total, dm_res
     return DM_OK;
 }
 
-/* Sums over those of n voxels whose FA is above the threshold; all of them if it is negative. */
-static dm_status add_voxels(const dm_volume *dwi, const dm_gradients *gradients, size_t n,
-                            const size_t *voxels, double fa_threshold, sums *total)
+/* An estimate under way. */
+typedef struct estimate {
+    const dm_gradients *gradients;
+    double fa_threshold; /* voxels above it count; all of them if it is negative */
+    dmi_tensor_fit *fit;
+    double *signals; /* of one voxel */
+    sums total;
+} estimate;
+
+static void estimate_fini(estimate *e)
 {
+    dmi_tensor_fit_destroy(e->fit);
+    free(e->signals);
+}
+
+/* Yours: estimate_fini, also after a failure. */
+static dm_status estimate_init(estimate *e, const dm_volume *dwi, const dm_gradients *gradients,
+                               double fa_threshold)
+{
+    *e = (estimate){.gradients = gradients, .fa_threshold = fa_threshold};
+    dm_status status = check_data(dwi, gradients);
+    if (status != DM_OK)
+        return status;
     dmi_linalg_one_thread();
-    dmi_tensor_fit *fit = dmi_tensor_fit_create(gradients);
-    double *signals = calloc(dwi->n_volumes, sizeof *signals);
-    if (!fit || !signals) {
-        dmi_tensor_fit_destroy(fit);
-        free(signals);
+    e->fit = dmi_tensor_fit_create(gradients);
+    e->signals = calloc(dwi->n_volumes, sizeof *e->signals);
+    if (!e->fit || !e->signals)
         return dmi_error(DM_ERR_NOMEM, "response: no memory for a tensor fit of %zu volumes",
                          dwi->n_volumes);
-    }
-    for (size_t i = 0; i < n; i++) {
-        double evals[3];
-        dm_volume_gather(dwi, 1, &voxels[i], signals);
-        dmi_tensor_fit_voxel(fit, signals, evals);
-        if (fa_threshold < 0 || dmi_fractional_anisotropy(evals) > fa_threshold)
-            add_voxel(gradients, signals, evals, total);
-    }
-    dmi_tensor_fit_destroy(fit);
-    free(signals);
     return DM_OK;
 }
+
+/* The voxel whose signals are there. */
+static void estimate_add(estimate *e)
+{
+    double evals[3];
+    dmi_tensor_fit_voxel(e->fit, e->signals, evals);
+    if (e->fa_threshold < 0 || dmi_fractional_anisotropy(evals) > e->fa_threshold)
+        add_voxel(e->gradients, e->signals, evals, &e->total);
+}
+
+/* Of n voxels that were looked at. */
+static dm_status estimate_finish(const estimate *e, size_t n, dm_response *response, size_t *n_used)
+{
+    if (e->total.n_voxels == 0)
+        return dmi_error(DM_ERR_NUMERIC,
+                         "response: none of the %zu voxels at the centre has FA above %g; lower the "
+                         "threshold, or give a mask of voxels with a single fibre",
+                         n, e->fa_threshold);
+    dm_status status = finish(e->gradients, &e->total, response);
+    if (status == DM_OK && n_used)
+        *n_used = e->total.n_voxels;
+    return status;
+}
+
+static dm_status estimate_from(const dm_volume *dwi, const dm_gradients *gradients,
+                               const dm_mask *mask, double fa_threshold, dm_response *response,
+                               size_t *n_used)
+{
+    estimate e;
+    dm_status status = estimate_init(&e, dwi, gradients, fa_threshold);
+    for (size_t i = 0; i < mask->n && status == DM_OK; i++) {
+        dm_volume_gather(dwi, 1, &mask->voxels[i], e.signals);
+        estimate_add(&e);
+    }
+    if (status == DM_OK)
+        status = estimate_finish(&e, mask->n, response, n_used);
+    estimate_fini(&e);
+    return status;
+}
+
+/* ---- the box --------------------------------------------------------------------------------- */
 
 /* First and last index of the box on an axis of n voxels. */
 static void box_on_axis(size_t n, size_t radius, size_t *first, size_t *last)
@@ -104,23 +153,50 @@ static void box_on_axis(size_t n, size_t radius, size_t *first, size_t *last)
     *last = centre + radius < n ? centre + radius : n - 1;
 }
 
-/* The voxels of the box at the centre, ascending; NULL: no memory. Yours: free. */
-static size_t *box_voxels(const dm_grid *grid, size_t radius, size_t *n)
+static void list_box(const dm_grid *grid, const size_t first[3], const size_t last[3],
+                     dm_mask *box)
 {
-    size_t first[3], last[3];
-    *n = 1;
-    for (int k = 0; k < 3; k++) {
-        box_on_axis(grid->shape[k], radius, &first[k], &last[k]);
-        *n *= last[k] - first[k] + 1;
-    }
-    size_t *voxels = calloc(*n, sizeof *voxels), *next = voxels;
-    if (!voxels)
-        return NULL;
     for (size_t z = first[2]; z <= last[2]; z++)
         for (size_t y = first[1]; y <= last[1]; y++)
             for (size_t x = first[0]; x <= last[0]; x++)
-                *next++ = x + grid->shape[0] * (y + grid->shape[1] * z);
-    return voxels;
+                box->voxels[box->n++] = x + grid->shape[0] * (y + grid->shape[1] * z);
+}
+
+static dm_status check_settings(const dm_response_settings *s)
+{
+    if (s->roi_radius >= 0 && s->fa_threshold >= 0 && s->fa_threshold < 1)
+        return DM_OK;
+    return dmi_error(DM_ERR_INVALID,
+                     "response: radius %d and FA threshold %g; expected a radius of 0 or more "
+                     "voxels and a threshold from 0 to below 1",
+                     s->roi_radius, s->fa_threshold);
+}
+
+dm_status dm_response_box(const dm_volume *like, const dm_response_settings *settings,
+                          dm_mask **box)
+{
+    const dm_response_settings chosen = settings ? *settings : dm_response_defaults();
+    if (!like || !box)
+        return dmi_error(DM_ERR_INVALID, "response: a NULL argument; give the image");
+    dm_status status = check_settings(&chosen);
+    if (status != DM_OK)
+        return status;
+    size_t first[3], last[3], n = 1;
+    for (int k = 0; k < 3; k++) {
+        box_on_axis(like->grid.shape[k], (size_t)chosen.roi_radius, &first[k], &last[k]);
+        n *= last[k] - first[k] + 1;
+    }
+    dm_mask *made = calloc(1, sizeof *made);
+    if (made)
+        made->voxels = calloc(n, sizeof *made->voxels);
+    if (!made || !made->voxels) {
+        free(made);
+        return dmi_error(DM_ERR_NOMEM, "response: no memory for a box of radius %d",
+                         chosen.roi_radius);
+    }
+    list_box(&like->grid, first, last, made);
+    *box = made;
+    return DM_OK;
 }
 
 dm_status dm_response_auto_ssst(const dm_volume *dwi, const dm_gradients *gradients,
@@ -130,32 +206,12 @@ dm_status dm_response_auto_ssst(const dm_volume *dwi, const dm_gradients *gradie
     const dm_response_settings chosen = settings ? *settings : dm_response_defaults();
     if (!dwi || !gradients || !response)
         return dmi_error(DM_ERR_INVALID, "response: a NULL argument; give data and gradient table");
-    if (chosen.roi_radius < 0 || !(chosen.fa_threshold >= 0 && chosen.fa_threshold < 1))
-        return dmi_error(DM_ERR_INVALID,
-                         "response: radius %d and FA threshold %g; expected a radius of 0 or more "
-                         "voxels and a threshold from 0 to below 1",
-                         chosen.roi_radius, chosen.fa_threshold);
-    dm_status status = check_data(dwi, gradients);
+    dm_mask *box;
+    dm_status status = dm_response_box(dwi, &chosen, &box);
     if (status != DM_OK)
         return status;
-    size_t n;
-    size_t *voxels = box_voxels(&dwi->grid, (size_t)chosen.roi_radius, &n);
-    if (!voxels)
-        return dmi_error(DM_ERR_NOMEM, "response: no memory for a box of radius %d",
-                         chosen.roi_radius);
-    sums total = {0};
-    status = add_voxels(dwi, gradients, n, voxels, chosen.fa_threshold, &total);
-    free(voxels);
-    if (status == DM_OK && total.n_voxels == 0)
-        status =
-            dmi_error(DM_ERR_NUMERIC,
-                      "response: none of the %zu voxels at the centre has FA above %g; lower the "
-                      "threshold, or give a mask of voxels with a single fibre",
-                      n, chosen.fa_threshold);
-    if (status == DM_OK)
-        status = finish(gradients, &total, response);
-    if (status == DM_OK && n_used)
-        *n_used = total.n_voxels;
+    status = estimate_from(dwi, gradients, box, chosen.fa_threshold, response, n_used);
+    dm_mask_destroy(box);
     return status;
 }
 
@@ -173,7 +229,42 @@ dm_status dm_response_from_mask(const dm_volume *dwi, const dm_gradients *gradie
             DM_ERR_INVALID,
             "response: the mask is empty or not of these data; give one of their shape "
             "with at least one voxel");
-    sums total = {0};
-    status = add_voxels(dwi, gradients, mask->n, mask->voxels, -1, &total);
-    return status == DM_OK ? finish(gradients, &total, response) : status;
+    return estimate_from(dwi, gradients, mask, -1, response, NULL);
+}
+
+/* ---- from signals ---------------------------------------------------------------------------- */
+
+static dm_status add_group(estimate *e, dm_signals *signals, size_t group)
+{
+    dmi_chunk chunk;
+    dm_status status = dmi_chunk_of_group(signals, group, &chunk);
+    if (status != DM_OK)
+        return status;
+    const size_t n = chunk.n;
+    for (size_t i = 0; i < n; i++) {
+        dmi_chunk_gather(&chunk, i, 1, e->signals);
+        estimate_add(e);
+    }
+    dmi_chunk_fini(&chunk);
+    dmi_signals_let_go(signals, group * signals->layout->group + n);
+    return DM_OK;
+}
+
+dm_status dm_response_from_signals(dm_signals *signals, const dm_gradients *gradients,
+                                   const dm_response_settings *settings, dm_response *response,
+                                   size_t *n_used)
+{
+    if (!signals || !gradients || !response)
+        return dmi_error(DM_ERR_INVALID, "response: a NULL argument; give signals, gradient table");
+    dm_status status = settings ? check_settings(settings) : DM_OK;
+    if (status != DM_OK)
+        return status;
+    estimate e;
+    status = estimate_init(&e, &signals->image, gradients, settings ? settings->fa_threshold : -1);
+    for (size_t g = 0; g < signals->n_groups && status == DM_OK; g++)
+        status = add_group(&e, signals, g);
+    if (status == DM_OK)
+        status = estimate_finish(&e, signals->mask->n, response, n_used);
+    estimate_fini(&e);
+    return status;
 }

@@ -69,12 +69,13 @@ void dm_volume_destroy(dm_volume *volume)
  * apart in memory, therefore they are the outer loop. */
 #define DEFINE_GATHER(code, ctype, ...)                                                            \
     static void gather_##ctype(const dm_volume *image, size_t n, const size_t *voxels,             \
-                               double *values)                                                     \
+                               size_t stride, const uint64_t *columns, double *values)             \
     {                                                                                              \
         for (size_t t = 0; t < image->n_volumes; t++) {                                            \
             const ctype *stored = (const ctype *)image->data + t * image->n_voxels;                \
+            double *to = values + (columns ? columns[t] : t);                                      \
             for (size_t i = 0; i < n; i++)                                                         \
-                values[i * image->n_volumes + t] =                                                 \
+                to[i * stride] =                                                                   \
                     (double)stored[voxels[i]] * image->slope + image->inter;                       \
         }                                                                                          \
     }
@@ -83,10 +84,16 @@ FLOAT_TYPES(DEFINE_GATHER)
 
 void dm_volume_gather(const dm_volume *volume, size_t n, const size_t *voxels, double *values)
 {
+    dmi_volume_gather_columns(volume, n, voxels, volume->n_volumes, NULL, values);
+}
+
+void dmi_volume_gather_columns(const dm_volume *volume, size_t n, const size_t *voxels,
+                               size_t stride, const uint64_t *columns, double *values)
+{
     switch (volume->type) {
 #define CASE_GATHER(code, ctype, ...)                                                              \
     case code:                                                                                     \
-        gather_##ctype(volume, n, voxels, values);                                                 \
+        gather_##ctype(volume, n, voxels, stride, columns, values);                                \
         return;
         INTEGER_TYPES(CASE_GATHER)
         FLOAT_TYPES(CASE_GATHER)

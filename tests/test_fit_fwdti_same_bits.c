@@ -85,7 +85,8 @@ static void brain_read(brain *b, dm_fwdti_method method)
     assert_ok(dm_volume_read(data_path("dwi.nii.gz"), &b->dwi));
     assert_ok(dm_gradients_read(bval, data_path("dwi.bvec"), &b->gradients));
     assert_ok(dm_mask_read(data_path("mask.nii.gz"), b->dwi, &b->mask));
-    b->input = (dm_fwdti_fit_input){b->dwi, b->gradients, b->mask, &b->settings};
+    b->input = (dm_fwdti_fit_input){
+        .dwi = b->dwi, .gradients = b->gradients, .mask = b->mask, .settings = &b->settings};
     b->alone = maps_create(&b->dwi->grid);
     dm_fit_report report;
     assert_ok(dm_fit_fwdti_alone(&b->input, &b->alone, &report));

@@ -47,7 +47,7 @@ static const char *data_path(const char *set, const char *file)
 
 static dm_csd_maps maps_create(const dm_grid *grid)
 {
-    dm_csd_maps maps;
+    dm_csd_maps maps = {0};
     assert_ok(dm_volume_create(grid, N_COEFFICIENTS, DM_VOLUME_F64, &maps.coefficients));
     assert_ok(dm_volume_create(grid, 1, DM_VOLUME_F64, &maps.gfa));
     assert_ok(dm_volume_create(grid, 1, DM_VOLUME_I32, &maps.iterations));

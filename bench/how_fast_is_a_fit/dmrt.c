@@ -103,7 +103,11 @@ static uint64_t maps_answer(const dm_csd_maps *maps)
 
 static void fit(const cut *how, const dm_csd_maps *maps, dm_fit_report *report)
 {
-    dm_csd_fit_input input = {set.dwi, set.gradients, set.mask, set.response, &settings};
+    dm_csd_fit_input input = {.dwi = set.dwi,
+                              .gradients = set.gradients,
+                              .mask = set.mask,
+                              .response = set.response,
+                              .settings = &settings};
     dm_fit_options cutting = {.voxels_per_chunk = how->voxels_per_task};
     if (how->alone)
         BENCH_TRY(dm_fit_csd_alone(&input, maps, report));

@@ -13,7 +13,10 @@ static data_set set;
 
 static double ns_per_voxel(const dm_csd_maps *maps, const bench_options *options)
 {
-    const dm_csd_fit_input input = {set.dwi, set.gradients, set.mask, set.response, NULL};
+    const dm_csd_fit_input input = {.dwi = set.dwi,
+                                    .gradients = set.gradients,
+                                    .mask = set.mask,
+                                    .response = set.response};
     int64_t wall = 0;
     size_t fits = 0;
     BENCH_TRY(dm_fit_csd(&input, NULL, maps, NULL)); /* starts workers, touches memory */

@@ -15,7 +15,10 @@ static double ns_per_voxel(dm_fwdti_method method, const dm_fwdti_maps *maps,
                            const bench_options *options)
 {
     const dm_fwdti_settings settings = settings_of(method);
-    const dm_fwdti_fit_input input = {set.dwi, set.gradients, set.mask, &settings};
+    const dm_fwdti_fit_input input = {.dwi = set.dwi,
+                                      .gradients = set.gradients,
+                                      .mask = set.mask,
+                                      .settings = &settings};
     int64_t wall = 0;
     size_t fits = 0;
     BENCH_TRY(dm_fit_fwdti(&input, NULL, maps, NULL)); /* starts workers, touches memory */

@@ -51,7 +51,11 @@ int main(int argc, char **argv)
     DM_TRY_MAIN(dm_response_auto_ssst(dwi, gradients, NULL, &response, NULL));
 
     dm_csd_settings settings = dm_csd_defaults();
-    dm_csd_fit_input input = {dwi, gradients, mask, response, &settings};
+    dm_csd_fit_input input = {.dwi = dwi,
+                              .gradients = gradients,
+                              .mask = mask,
+                              .response = response,
+                              .settings = &settings};
     dm_csd_maps maps = {0};
     dm_fit_report report;
     DM_TRY_MAIN(dm_volume_create(&dwi->grid, dm_sh_count(settings.lmax), DM_VOLUME_F32,

@@ -51,6 +51,7 @@ typedef struct demo_set {
     double fa_threshold; /* of the response, as DIPY was told */
     char *folder, *picture;
     fit_inputs in;
+    dm_volume *dwi;                 /* in memory: it is fitted again and again */
     fit_outputs files;              /* single precision, written */
     dm_csd_maps alone, tasks, ones; /* double precision, compared */
     dm_fit_report alone_report, tasks_report, ones_report;
@@ -115,6 +116,9 @@ static dm_status read_set(demo_set *s, const char *data)
     if (!s->folder)
         return dmi_error(DM_ERR_NOMEM, "no memory for a path");
     DM_TRY(fit_inputs_read(&files, &s->in));
+    DM_TRY(fit_about(dwi, dm_image_file_read(s->in.file, &s->dwi)));
+    DM_TRY(fit_inputs_choose_response(&files, &s->in));
+    DM_TRY(fit_inputs_read_signals(&files, &s->in, NULL));
     return fit_inputs_find_response(&files, &s->in);
 }
 
@@ -125,7 +129,8 @@ static dm_status make_maps(demo_set *s, const char *out)
     char *folder = fit_path(out, s->name);
     s->picture = folder ? fit_path(folder, "fibres.png") : NULL;
     dm_status status = s->picture
-                           ? fit_outputs_open(&s->files, folder, grid, n_coefficients, false, true)
+                           ? fit_outputs_open(&s->files, folder, grid, LMAX,
+                                              &(fit_derived_wish){.overwrite = true})
                            : dmi_error(DM_ERR_NOMEM, "no memory for a path");
     free(folder);
     DM_TRY(status);
@@ -159,7 +164,7 @@ static dm_status fit_set(demo_set *s)
 {
     dm_csd_settings settings = dm_csd_defaults();
     settings.lmax = LMAX;
-    dm_csd_fit_input input = {s->in.dwi, s->in.gradients, s->in.mask, s->in.response, &settings};
+    dm_csd_fit_input input = {s->dwi, s->in.gradients, s->in.mask, s->in.response, &settings, NULL};
     DM_TRY(time_fits(s, &input));
     DM_TRY(dm_fit_csd(&input, NULL, &s->files.maps, NULL));
     s->same_bits = maps_same_bits(&s->alone, &s->tasks) && maps_same_bits(&s->alone, &s->ones);
@@ -168,13 +173,15 @@ static dm_status fit_set(demo_set *s)
 
 static dm_status write_set(demo_set *s)
 {
-    DM_TRY(fit_outputs_write(&s->files, &s->in.response));
+    DM_TRY(fit_outputs_finish(&s->files));
+    DM_TRY(fit_outputs_commit(&s->files, &s->in.response));
     return fibre_picture_write(&s->tasks, s->in.mask, LMAX, s->title, s->picture);
 }
 
 static void set_fini(demo_set *s)
 {
     fit_inputs_fini(&s->in);
+    dm_volume_destroy(s->dwi);
     fit_outputs_fini(&s->files);
     fit_maps_destroy(&s->alone);
     fit_maps_destroy(&s->tasks);

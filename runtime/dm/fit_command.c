@@ -4,6 +4,7 @@
  */
 #include "runtime/dm/fit_command.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -132,6 +133,44 @@ static int read_request(const fit_command *c, int argc, char **argv, fit_request
     return status == DM_EXIT_OK && c->check ? c->check(r, own) : status;
 }
 
+/* ---- stopping ---- */
+
+static volatile sig_atomic_t stop_signal;
+
+static void note_signal(int signal)
+{
+    stop_signal = signal;
+}
+
+/* Once: whoever asks a second time does not want to wait. */
+static void listen_for_signals(void)
+{
+    struct sigaction action = {.sa_handler = note_signal, .sa_flags = SA_RESETHAND | SA_RESTART};
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+}
+
+static bool is_stopped(void *context)
+{
+    (void)context;
+    return stop_signal != 0;
+}
+
+dm_status fit_check_stopped(void)
+{
+    return stop_signal ? dmi_error(DM_ERR_CANCELLED, "stopped before the files got their names")
+                       : DM_OK;
+}
+
+/* As if the signal had not been caught: a shell's loop over subjects ends, too. */
+static void end_by_signal(void)
+{
+    const int signal = stop_signal;
+    struct sigaction action = {.sa_handler = SIG_DFL};
+    sigaction(signal, &action, NULL);
+    raise(signal);
+}
+
 int fit_command_run(const fit_command *c, int argc, char **argv, void *own)
 {
     fit_request r;
@@ -142,40 +181,56 @@ int fit_command_run(const fit_command *c, int argc, char **argv, void *own)
         return command_help(c->as);
     if (dm_init(&r.session) != DM_OK)
         return command_failed();
+    listen_for_signals();
     dm_status status = c->fit(&r, own);
     int result = status == DM_OK ? DM_EXIT_OK : command_failed();
     dm_shutdown();
+    if (status == DM_ERR_CANCELLED)
+        end_by_signal();
     return result;
 }
 
 /* ---- progress ---- */
 
-static void show_progress(void *context, size_t n_done, size_t n_voxels)
+static void show_progress(void *context, size_t n_done, size_t n)
 {
     fit_progress *p = context;
     double now = command_seconds();
-    if (n_done < n_voxels && now - p->shown < 0.1)
+    if (!p->visible || (n_done < n && now - p->shown < 0.1))
         return;
     p->shown = now;
-    double left = (now - p->started) / (double)n_done * (double)(n_voxels - n_done);
-    fprintf(stderr, "\r%s: %3.0f %% of %zu voxels, %.0f s left \033[K", p->noun,
-            100. * (double)n_done / (double)n_voxels, n_voxels, left);
+    double left = (now - p->started) / (double)n_done * (double)(n - n_done);
+    fprintf(stderr, "\r%s: %s %3.0f %% of %zu %s, %.0f s left \033[K", p->noun, p->doing,
+            100. * (double)n_done / (double)n, n, p->units, left);
 }
 
-void fit_progress_begin(fit_progress *p, const fit_command *c, dm_fit_options *options)
+void fit_progress_begin(fit_progress *p, const fit_command *c, const char *doing,
+                        const char *units, dm_fit_options *options)
 {
-    *p = (fit_progress){.noun = c->noun, .started = command_seconds()};
+    *p = (fit_progress){
+        .noun = c->noun, .doing = doing, .units = units, .started = command_seconds()};
     p->visible = isatty(STDERR_FILENO);
-    if (p->visible) {
-        options->progress = show_progress;
-        options->context = p;
-    }
+    options->progress = show_progress;
+    options->stop = is_stopped;
+    options->context = p;
 }
 
-void fit_progress_end(const fit_progress *p)
+double fit_progress_end(const fit_progress *p)
 {
     if (p->visible)
         fprintf(stderr, "\r\033[K");
+    return command_seconds() - p->started;
+}
+
+dm_status fit_read_signals(const fit_command *c, const fit_request *r, fit_inputs *in,
+                           fit_times *times)
+{
+    fit_progress progress;
+    dm_fit_options options = {0};
+    fit_progress_begin(&progress, c, "reading", "volumes", &options);
+    dm_status status = fit_inputs_read_signals(&r->files, in, &options);
+    times->reading = fit_progress_end(&progress);
+    return status;
 }
 
 /* ---- what was done ---- */
@@ -204,7 +259,8 @@ void fit_print_nan(const dm_fit_report *report)
 }
 
 figures *fit_figures_create(const fit_command *c, const fit_inputs *in,
-                            const dm_fit_report *report, const dm_stats *session)
+                            const dm_fit_report *report, const fit_times *times,
+                            const dm_stats *session)
 {
     figures *f = figures_create();
     figures_text(f, "command", c->as->name);
@@ -216,10 +272,14 @@ figures *fit_figures_create(const fit_command *c, const fit_inputs *in,
     figures_number(f, "voxels", (double)report->n_voxels);
     figures_number(f, "tasks", (double)report->n_chunks);
     figures_number(f, "seconds", report->seconds);
+    figures_number(f, "reading_seconds", times->reading);
+    figures_number(f, "writing_seconds", times->writing);
     figures_number(f, "us_per_voxel", us_per_voxel(report));
     figures_number(f, "nan_voxels", (double)report->n_nan);
     figures_number(f, "unconverged_voxels", (double)report->n_unconverged);
     figures_number(f, "tasks_retried", (double)session->tasks_retried);
     figures_number(f, "workers_lost", (double)session->workers_lost);
+    figures_number(f, "store_bytes", (double)session->store_bytes);
+    figures_number(f, "spilled_bytes", (double)session->spilled_total);
     return f;
 }

@@ -45,19 +45,33 @@ int fit_command_run(const fit_command *c, int argc, char **argv, void *own);
 /* "--tau is '-1'; a number from 0 on was expected"; gives the exit status. */
 int fit_usage(const fit_command *c, const char *option, const char *text, const char *expected);
 
-/* ---- progress, on a terminal ---- */
+/* ---- the way of all fits, once their inputs and outputs are open ---- */
 
+/* Where the time went, in seconds. */
+typedef struct fit_times {
+    double reading, fitting, writing;
+} fit_times;
+
+/* Tells of one part of the way on a terminal, and has `options` end when the user wants it to. */
 typedef struct fit_progress {
-    const char *noun;
+    const char *noun, *doing, *units;
     double started, shown;
     bool visible;
 } fit_progress;
 
-/* `options` shall report to `p`, if somebody is looking. */
-void fit_progress_begin(fit_progress *p, const fit_command *c, dm_fit_options *options);
+/* "csd: reading 34 % of 288 volumes". */
+void fit_progress_begin(fit_progress *p, const fit_command *c, const char *doing,
+                        const char *units, dm_fit_options *options);
 
-/* A fit that failed leaves its last line behind, too. */
-void fit_progress_end(const fit_progress *p);
+/* A part that failed leaves its last line behind, too. Returns the seconds it took. */
+double fit_progress_end(const fit_progress *p);
+
+/* Signals, with progress. */
+dm_status fit_read_signals(const fit_command *c, const fit_request *r, fit_inputs *in,
+                           fit_times *times) DM_NODISCARD;
+
+/* DM_ERR_CANCELLED once SIGINT or SIGTERM came; asked before files get their names. */
+dm_status fit_check_stopped(void) DM_NODISCARD;
 
 /* ---- what was done ---- */
 
@@ -70,7 +84,8 @@ void fit_print_nan(const dm_fit_report *report);
 
 /* The figures that all fits have. Yours: figures_destroy. */
 figures *fit_figures_create(const fit_command *c, const fit_inputs *in,
-                            const dm_fit_report *report, const dm_stats *session);
+                            const dm_fit_report *report, const fit_times *times,
+                            const dm_stats *session);
 
 /* ---- the parts of --help that are the same ---- */
 
@@ -98,11 +113,13 @@ figures *fit_figures_create(const fit_command *c, const fit_inputs *in,
     "                        and at most 1024 voxels each)\n"                                      \
     "  --help                this text\n"                                                          \
     "\n"                                                                                           \
+    "An image may be larger than memory: a .nii is read where it lies, a .nii.gz is inflated once\n" \
+    "into the store, which spills to disk what it has no room for (DM_STORE_BYTES, DM_SPILL_DIR).\n" \
     "The maps are the same to the last bit whatever is said under How. A voxel with NaN or\n"      \
     "infinity in its signal gets NaN, is counted, and does not stop the rest.\n"                   \
     "\n"                                                                                           \
     "Ends with 0 when all files are written; 1 when an input, the fit or an output failed (a\n"    \
     "message on stderr names the file, what was found and what was expected); 2 when the options\n" \
-    "made no sense.\n"
+    "made no sense. Ctrl-C, or SIGTERM, ends it by that signal within a moment, and leaves no file.\n"
 
 #endif

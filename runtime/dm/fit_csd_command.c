@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "runtime/dm/fit_command.h"
-#include "runtime/dm/fit_derived.h"
 #include "runtime/dm/fit_outputs.h"
 
 static const char help_text[] =
@@ -162,9 +161,10 @@ static void print_report(const fit_request *r, const csd_wish *wish, const fit_i
 }
 
 static dm_status write_figures(const fit_request *r, const csd_wish *wish, const fit_inputs *in,
-                               const dm_fit_report *report, const dm_stats *session)
+                               const dm_fit_report *report, const fit_times *times,
+                               const dm_stats *session)
 {
-    figures *f = fit_figures_create(&csd, in, report, session);
+    figures *f = fit_figures_create(&csd, in, report, times, session);
     figures_number(f, "lmax", wish->settings.lmax);
     figures *response = figures_within(f, "response");
     figures_number(response, "axial_mm2_per_s", in->response.evals[0]);
@@ -176,24 +176,16 @@ static dm_status write_figures(const fit_request *r, const csd_wish *wish, const
     return status;
 }
 
-static void print_files(const fit_outputs *o, const fit_derived *d)
-{
-    fit_folder_print(&o->folder);
-    for (int i = 0; i < FIT_DERIVED_FILES; i++)
-        if (d->paths[i])
-            printf("wrote %s\n", d->paths[i]);
-}
-
 static dm_status tell(const fit_request *r, const csd_wish *wish, const fit_inputs *in,
-                      const fit_outputs *o, const fit_derived *d, const dm_fit_report *report)
+                      const fit_outputs *o, const dm_fit_report *report, const fit_times *times)
 {
     dm_stats session;
     DM_TRY(dm_stats_get(&session));
     if (fit_prints(r)) {
         print_report(r, wish, in, report, &session);
-        print_files(o, d);
+        fit_outputs_print(o);
     }
-    return r->json ? write_figures(r, wish, in, report, &session) : DM_OK;
+    return r->json ? write_figures(r, wish, in, report, times, &session) : DM_OK;
 }
 
 /* ---- the fit ---- */
@@ -209,43 +201,54 @@ static dm_status warn_about_model(const fit_request *r, const csd_wish *wish, co
     return DM_OK;
 }
 
-static dm_status fit_into(const fit_request *r, const csd_wish *wish, const fit_inputs *in,
-                          fit_outputs *o, fit_derived *d)
+static dm_status open_outputs(const fit_request *r, const csd_wish *wish, const fit_inputs *in,
+                              fit_outputs *o)
 {
     fit_derived_wish derived = wish->derived;
     derived.float64 = r->float64;
     derived.overwrite = r->force;
-    DM_TRY(fit_derived_open(d, &derived, r->out, &in->dwi->grid, wish->settings.lmax));
-    DM_TRY(fit_outputs_open(o, r->out, &in->dwi->grid, dm_sh_count(wish->settings.lmax),
-                            r->float64, r->force));
-    dm_csd_fit_input input = {in->dwi, in->gradients, in->mask, in->response, &wish->settings};
+    return fit_outputs_open(o, r->out, &in->dwi->grid, wish->settings.lmax, &derived);
+}
+
+static dm_status fit_into(const fit_request *r, const csd_wish *wish, const fit_inputs *in,
+                          fit_outputs *o, fit_times *times)
+{
+    dm_csd_fit_input input = {.gradients = in->gradients,
+                              .response = in->response,
+                              .settings = &wish->settings,
+                              .signals = in->signals};
     dm_fit_options options = r->cut;
     fit_progress progress;
     dm_fit_report report;
-    fit_progress_begin(&progress, &csd, &options);
+    fit_progress_begin(&progress, &csd, "fitting", "voxels", &options);
     dm_status status = dm_fit_csd(&input, &options, &o->maps, &report);
-    fit_progress_end(&progress);
+    times->fitting = fit_progress_end(&progress);
     DM_TRY(status);
-    DM_TRY(fit_derived_fill(d, in->mask, o->maps.coefficients));
-    DM_TRY(fit_derived_write(d));
-    DM_TRY(fit_outputs_write(o, &in->response));
-    return tell(r, wish, in, o, d, &report);
+    const double fitted = command_seconds();
+    DM_TRY(fit_outputs_finish(o));
+    DM_TRY(fit_check_stopped());
+    DM_TRY(fit_outputs_commit(o, &in->response));
+    times->writing = command_seconds() - fitted;
+    return tell(r, wish, in, o, &report, times);
+}
+
+static dm_status fit_all(const fit_request *r, const csd_wish *wish, fit_inputs *in, fit_outputs *o)
+{
+    fit_times times = {0};
+    DM_TRY(fit_inputs_read(&r->files, in));
+    DM_TRY(fit_inputs_choose_response(&r->files, in));
+    DM_TRY(open_outputs(r, wish, in, o));
+    DM_TRY(fit_read_signals(&csd, r, in, &times));
+    DM_TRY(fit_inputs_find_response(&r->files, in));
+    DM_TRY(warn_about_model(r, wish, in));
+    return fit_into(r, wish, in, o, &times);
 }
 
 static dm_status fit(const fit_request *r, const void *own)
 {
-    const csd_wish *wish = own;
-    fit_inputs in;
+    fit_inputs in = {0};
     fit_outputs o = {0};
-    fit_derived d = {0};
-    dm_status status = fit_inputs_read(&r->files, &in);
-    if (status == DM_OK)
-        status = fit_inputs_find_response(&r->files, &in);
-    if (status == DM_OK)
-        status = warn_about_model(r, wish, &in);
-    if (status == DM_OK)
-        status = fit_into(r, wish, &in, &o, &d);
-    fit_derived_fini(&d);
+    dm_status status = fit_all(r, own, &in, &o);
     fit_outputs_fini(&o);
     fit_inputs_fini(&in);
     return status;

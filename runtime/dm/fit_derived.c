@@ -11,7 +11,7 @@
 #include "runtime/dm/fit_folder.h"
 
 enum { ODF, GFA, PEAKS };
-enum { BLOCK = 64, PEAK_NUMBERS = 3 * DM_PEAKS, MOST_COEFFICIENTS = 91 };
+enum { BLOCK = FIT_DERIVED_BLOCK, PEAK_NUMBERS = 3 * DM_PEAKS, MOST_COEFFICIENTS = 91 };
 
 static const char *const names[FIT_DERIVED_FILES] = {
     [ODF] = "csd_odf.nii.gz",
@@ -26,7 +26,7 @@ static const size_t volumes[FIT_DERIVED_FILES] = {
 
 /* ---- before the fit ---- */
 
-static dm_status make_map(fit_derived *d, int which, const char *folder, const dm_grid *grid)
+static dm_status name_map(fit_derived *d, int which, const char *folder)
 {
     d->paths[which] = fit_path(folder, names[which]);
     if (!d->paths[which])
@@ -36,8 +36,7 @@ static dm_status make_map(fit_derived *d, int which, const char *folder, const d
                          "%s: a file was found here already; give --force to replace it, "
                          "or another --out",
                          d->paths[which]);
-    return dm_volume_create(grid, volumes[which], d->wish.float64 ? DM_VOLUME_F64 : DM_VOLUME_F32,
-                            &d->maps[which]);
+    return DM_OK;
 }
 
 static dm_status make_change(fit_derived *d, const dm_grid *grid, size_t n)
@@ -54,7 +53,8 @@ static dm_status make_change(fit_derived *d, const dm_grid *grid, size_t n)
 static dm_status make_sphere(fit_derived *d, size_t n)
 {
     d->sphere = malloc(DM_SPHERE_COUNT * n * sizeof *d->sphere);
-    if (!d->sphere)
+    d->odf = malloc(BLOCK * DM_SPHERE_COUNT * sizeof *d->odf);
+    if (!d->sphere || !d->odf)
         return dmi_error(DM_ERR_NOMEM, "no memory for the harmonics at %d directions",
                          DM_SPHERE_COUNT);
     return dm_sh_matrix(d->wish.basis, d->lmax, DM_SPHERE_COUNT, dm_sphere362(), d->sphere);
@@ -70,79 +70,96 @@ dm_status fit_derived_open(fit_derived *d, const fit_derived_wish *wish, const c
     if (wish->odf || wish->peaks)
         DM_TRY(make_sphere(d, n));
     if (wish->odf)
-        DM_TRY(make_map(d, ODF, folder, grid));
+        DM_TRY(name_map(d, ODF, folder));
     if (wish->odf)
-        DM_TRY(make_map(d, GFA, folder, grid));
+        DM_TRY(name_map(d, GFA, folder));
     if (wish->peaks)
-        DM_TRY(make_map(d, PEAKS, folder, grid));
+        DM_TRY(name_map(d, PEAKS, folder));
     return DM_OK;
+}
+
+dm_status fit_derived_open_maps(fit_derived *d, const dm_grid *grid)
+{
+    const dm_volume_type type = d->wish.float64 ? DM_VOLUME_F64 : DM_VOLUME_F32;
+    for (int k = 0; k < FIT_DERIVED_FILES; k++)
+        if (d->paths[k])
+            DM_TRY(dm_map_file_open(grid, volumes[k], type, d->paths[k], d->wish.overwrite,
+                                    &d->maps[k]));
+    return DM_OK;
+}
+
+/* ---- as voxels come ---- */
+
+/* Each peak as its direction times the density there, as MRtrix3 has peaks. */
+static dm_status put_peaks(fit_derived *d, size_t n, const size_t *voxels)
+{
+    double directions[BLOCK * PEAK_NUMBERS], values[BLOCK * DM_PEAKS];
+    dm_peaks(n, d->odf, NULL, (dm_vector *)directions, values);
+    for (size_t k = 0; k < n * PEAK_NUMBERS; k++)
+        directions[k] *= values[k / 3];
+    return dm_map_file_put(d->maps[PEAKS], n, voxels, directions);
+}
+
+static dm_status put_densities(fit_derived *d, size_t n, const size_t *voxels,
+                               const double *coefficients)
+{
+    double gfa[BLOCK];
+    dm_odf(n, dm_sh_count(d->lmax), coefficients, DM_SPHERE_COUNT, d->sphere, d->odf);
+    if (d->maps[ODF])
+        DM_TRY(dm_map_file_put(d->maps[ODF], n, voxels, d->odf));
+    if (d->maps[GFA]) {
+        dm_gfa_from_samples(n, DM_SPHERE_COUNT, d->odf, gfa);
+        DM_TRY(dm_map_file_put(d->maps[GFA], n, voxels, gfa));
+    }
+    return d->maps[PEAKS] ? put_peaks(d, n, voxels) : DM_OK;
+}
+
+/* As whoever reads the file of coefficients would have them. */
+static void as_written(const fit_derived *d, size_t n, const double *coefficients, double *written)
+{
+    for (size_t k = 0; k < n; k++)
+        written[k] = d->wish.float64 ? coefficients[k] : (double)(float)coefficients[k];
+}
+
+dm_status fit_derived_put(fit_derived *d, size_t n, const size_t *voxels,
+                          const double *coefficients, dm_map_file *sh)
+{
+    const size_t n_coefficients = dm_sh_count(d->lmax);
+    double before[BLOCK * MOST_COEFFICIENTS], after[BLOCK * MOST_COEFFICIENTS];
+    const double *c = d->change ? after : before;
+    as_written(d, n * n_coefficients, coefficients, before);
+    if (d->change)
+        dm_odf(n, n_coefficients, before, n_coefficients, d->change, after);
+    DM_TRY(dm_map_file_put(sh, n, voxels, c));
+    return d->sphere ? put_densities(d, n, voxels, c) : DM_OK;
 }
 
 /* ---- after it ---- */
 
-/* Each peak as its direction times the density there, as MRtrix3 has peaks. */
-static void fill_peaks(fit_derived *d, size_t n, const size_t *voxels, const double *odf)
-{
-    double directions[BLOCK * PEAK_NUMBERS], values[BLOCK * DM_PEAKS];
-    dm_peaks(n, odf, NULL, (dm_vector *)directions, values);
-    for (size_t k = 0; k < n * PEAK_NUMBERS; k++)
-        directions[k] *= values[k / 3];
-    dm_volume_scatter(d->maps[PEAKS], n, voxels, directions);
-}
-
-static void fill_block(fit_derived *d, size_t n, const size_t *voxels, dm_volume *coefficients,
-                       double *odf)
-{
-    size_t n_coefficients = dm_sh_count(d->lmax);
-    double before[BLOCK * MOST_COEFFICIENTS], after[BLOCK * MOST_COEFFICIENTS], gfa[BLOCK];
-    double *c = d->change ? after : before;
-    dm_volume_gather(coefficients, n, voxels, before);
-    if (d->change) {
-        dm_odf(n, n_coefficients, before, n_coefficients, d->change, after);
-        dm_volume_scatter(coefficients, n, voxels, after);
-    }
-    if (d->sphere)
-        dm_odf(n, n_coefficients, c, DM_SPHERE_COUNT, d->sphere, odf);
-    if (d->maps[ODF])
-        dm_volume_scatter(d->maps[ODF], n, voxels, odf);
-    if (d->maps[GFA]) {
-        dm_gfa_from_samples(n, DM_SPHERE_COUNT, odf, gfa);
-        dm_volume_scatter(d->maps[GFA], n, voxels, gfa);
-    }
-    if (d->maps[PEAKS])
-        fill_peaks(d, n, voxels, odf);
-}
-
-dm_status fit_derived_fill(fit_derived *d, const dm_mask *mask, dm_volume *coefficients)
-{
-    if (!d->change && !d->sphere)
-        return DM_OK;
-    double *odf = malloc(BLOCK * DM_SPHERE_COUNT * sizeof *odf);
-    if (!odf)
-        return dmi_error(DM_ERR_NOMEM, "no memory for densities");
-    for (size_t first = 0; first < mask->n; first += BLOCK) {
-        size_t left = mask->n - first;
-        fill_block(d, left < BLOCK ? left : BLOCK, mask->voxels + first, coefficients, odf);
-    }
-    free(odf);
-    return DM_OK;
-}
-
-dm_status fit_derived_write(const fit_derived *d)
+dm_status fit_derived_finish(const fit_derived *d)
 {
     for (int k = 0; k < FIT_DERIVED_FILES; k++)
         if (d->maps[k])
-            DM_TRY(dm_volume_write(d->maps[k], d->paths[k], d->wish.overwrite));
+            DM_TRY(dm_map_file_finish(d->maps[k]));
+    return DM_OK;
+}
+
+dm_status fit_derived_commit(const fit_derived *d)
+{
+    for (int k = 0; k < FIT_DERIVED_FILES; k++)
+        if (d->maps[k])
+            DM_TRY(dm_map_file_commit(d->maps[k]));
     return DM_OK;
 }
 
 void fit_derived_fini(fit_derived *d)
 {
     for (int k = 0; k < FIT_DERIVED_FILES; k++) {
-        dm_volume_destroy(d->maps[k]);
+        dm_map_file_destroy(d->maps[k]);
         free(d->paths[k]);
     }
     free(d->change);
     free(d->sphere);
+    free(d->odf);
     *d = (fit_derived){0};
 }

@@ -1,5 +1,5 @@
 /*
- * fit_derived.h - what is made of a fit's coefficients once they are there, on request: another
+ * fit_derived.h - what is made of a fit's coefficients as they come, on request: another
  * basis, densities on 362 directions and the GFA of these, peaks.
  */
 #ifndef DM_FIT_DERIVED_H
@@ -7,7 +7,7 @@
 
 #include <stdbool.h>
 
-#include "dm/models.h"
+#include "dm/fit.h"
 
 enum { FIT_DERIVED_FILES = 3 };
 
@@ -23,7 +23,8 @@ typedef struct fit_derived {
     int lmax;
     double *change;                     /* of the coefficients; NULL: none */
     double *sphere;                     /* the basis at 362 directions; NULL: not needed */
-    dm_volume *maps[FIT_DERIVED_FILES]; /* densities, their GFA, peaks; NULL: not asked for */
+    double *odf;                        /* of a block of voxels */
+    dm_map_file *maps[FIT_DERIVED_FILES]; /* densities, their GFA, peaks; NULL: not asked for */
     char *paths[FIT_DERIVED_FILES];
 } fit_derived;
 
@@ -34,11 +35,17 @@ typedef struct fit_derived {
 dm_status fit_derived_open(fit_derived *d, const fit_derived_wish *wish, const char *folder,
                            const dm_grid *grid, int lmax) DM_NODISCARD;
 
-/* From the coefficients of the voxels of a mask, which change to the basis asked for. */
-dm_status fit_derived_fill(fit_derived *d, const dm_mask *mask,
-                           dm_volume *coefficients) DM_NODISCARD;
+/* When the folder is there. */
+dm_status fit_derived_open_maps(fit_derived *d, const dm_grid *grid) DM_NODISCARD;
 
-dm_status fit_derived_write(const fit_derived *d) DM_NODISCARD;
+/* From the coefficients of n voxels, at most FIT_DERIVED_BLOCK; these, in the basis asked for, go to
+ * `sh`. */
+enum { FIT_DERIVED_BLOCK = 64 };
+dm_status fit_derived_put(fit_derived *d, size_t n, const size_t *voxels,
+                          const double *coefficients, dm_map_file *sh) DM_NODISCARD;
+
+dm_status fit_derived_finish(const fit_derived *d) DM_NODISCARD;
+dm_status fit_derived_commit(const fit_derived *d) DM_NODISCARD;
 void fit_derived_fini(fit_derived *d);
 
 #endif

@@ -63,6 +63,8 @@ static dm_status name_files(fit_folder *f, const char *folder)
 dm_status fit_folder_open(fit_folder *f, const char *path, const dm_grid *grid)
 {
     DM_TRY(name_files(f, path));
+    if (access(path, F_OK) != 0)
+        f->made = strdup(path);
     DM_TRY(fit_make_folder(path));
     if (access(path, W_OK) != 0)
         return dmi_error(DM_ERR_IO, "%s: %s; a folder to write to was expected", path,
@@ -70,16 +72,25 @@ dm_status fit_folder_open(fit_folder *f, const char *path, const dm_grid *grid)
     for (int i = 0; i < f->n; i++) {
         fit_file *file = &f->files[i];
         if (file->n_volumes)
-            DM_TRY(dm_volume_create(grid, file->n_volumes, file->type, &file->map));
+            DM_TRY(dm_map_file_open(grid, file->n_volumes, file->type, file->path, f->overwrite,
+                                    &file->map));
     }
     return DM_OK;
 }
 
-dm_status fit_folder_write(const fit_folder *f)
+dm_status fit_folder_finish(const fit_folder *f)
+{
+    for (int i = 0; i < f->n; i++)
+        if (f->files[i].map)
+            DM_TRY(dm_map_file_finish(f->files[i].map));
+    return DM_OK;
+}
+
+dm_status fit_folder_commit(const fit_folder *f)
 {
     for (int i = f->n - 1; i >= 0; i--)
         if (f->files[i].map)
-            DM_TRY(dm_volume_write(f->files[i].map, f->files[i].path, f->overwrite));
+            DM_TRY(dm_map_file_commit(f->files[i].map));
     return DM_OK;
 }
 
@@ -93,7 +104,10 @@ void fit_folder_fini(fit_folder *f)
 {
     for (int i = 0; i < f->n; i++) {
         free(f->files[i].path);
-        dm_volume_destroy(f->files[i].map);
+        dm_map_file_destroy(f->files[i].map);
     }
+    if (f->made)
+        (void)rmdir(f->made); /* refused unless it is empty */
+    free(f->made);
     *f = (fit_folder){0};
 }

@@ -1,13 +1,13 @@
 /*
- * fit_folder.h - a folder of maps: made and refused before anything is computed, written at the end,
- * each file appearing under its name when it is complete.
+ * fit_folder.h - a folder of maps: made and refused before anything is computed, written while it is,
+ * each file appearing under its name when all are complete.
  */
 #ifndef DM_FIT_FOLDER_H
 #define DM_FIT_FOLDER_H
 
 #include <stdbool.h>
 
-#include "dm/models.h"
+#include "dm/fit.h"
 
 enum { FIT_MOST_FILES = 8 };
 
@@ -17,13 +17,14 @@ typedef struct fit_file {
     size_t n_volumes; /* 0: no image, the caller writes it himself */
     dm_volume_type type;
     char *path;
-    dm_volume *map;
+    dm_map_file *map;
 } fit_file;
 
 typedef struct fit_folder {
     int n;
     fit_file files[FIT_MOST_FILES];
     bool overwrite;
+    char *made; /* the folder, if there was none; it goes if nothing comes into it */
 } fit_folder;
 
 /*
@@ -32,8 +33,9 @@ typedef struct fit_folder {
  */
 dm_status fit_folder_open(fit_folder *f, const char *path, const dm_grid *grid) DM_NODISCARD;
 
-/* All maps, from the last file to the first. */
-dm_status fit_folder_write(const fit_folder *f) DM_NODISCARD;
+/* All bytes of all maps; then, from the last file to the first, their names. */
+dm_status fit_folder_finish(const fit_folder *f) DM_NODISCARD;
+dm_status fit_folder_commit(const fit_folder *f) DM_NODISCARD;
 
 /* A line for each file on stdout. */
 void fit_folder_print(const fit_folder *f);

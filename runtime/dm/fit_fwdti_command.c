@@ -102,25 +102,44 @@ static int take(int option, const char *text, fit_request *r, void *own)
 
 enum { PARAMS, F, FA, MD, AD, RD, FILES };
 
-static dm_status open_folder(const fit_request *r, const dm_grid *grid, fit_folder *folder,
-                             dm_fwdti_maps *maps)
+static dm_status open_folder(const fit_request *r, const dm_grid *grid, fit_folder *folder)
 {
     static const char *const names[FILES] = {
         [PARAMS] = "fwdti_params.nii.gz", [F] = "fwdti_f.nii.gz",   [FA] = "fwdti_fa.nii.gz",
         [MD] = "fwdti_md.nii.gz",         [AD] = "fwdti_ad.nii.gz", [RD] = "fwdti_rd.nii.gz"};
-    fit_file *files = folder->files;
     *folder = (fit_folder){.n = FILES, .overwrite = r->force};
     for (int i = 0; i < FILES; i++)
-        files[i] = (fit_file){.name = names[i],
-                              .n_volumes = i == PARAMS ? DM_FWDTI_PARAMETERS : 1,
-                              .type = r->float64 ? DM_VOLUME_F64 : DM_VOLUME_F32};
-    DM_TRY(fit_folder_open(folder, r->out, grid));
-    *maps = (dm_fwdti_maps){.parameters = files[PARAMS].map,
-                            .f = files[F].map,
-                            .fa = files[FA].map,
-                            .md = files[MD].map,
-                            .ad = files[AD].map,
-                            .rd = files[RD].map};
+        folder->files[i] = (fit_file){.name = names[i],
+                                      .n_volumes = i == PARAMS ? DM_FWDTI_PARAMETERS : 1,
+                                      .type = r->float64 ? DM_VOLUME_F64 : DM_VOLUME_F32};
+    return fit_folder_open(folder, r->out, grid);
+}
+
+enum { BLOCK = 64 };
+
+static dm_status take_block(fit_folder *folder, size_t n, const size_t *voxels,
+                            const double *parameters)
+{
+    double values[FILES][BLOCK];
+    const dm_fwdti_measures measures = {.f = values[F],
+                                        .fa = values[FA],
+                                        .md = values[MD],
+                                        .ad = values[AD],
+                                        .rd = values[RD]};
+    dm_fwdti_measure(n, parameters, &measures);
+    for (int i = 0; i < FILES; i++)
+        DM_TRY(dm_map_file_put(folder->files[i].map, n, voxels,
+                               i == PARAMS ? parameters : values[i]));
+    return DM_OK;
+}
+
+static dm_status take_results(void *context, size_t n, const size_t *voxels,
+                              const double *parameters, const double *evaluations)
+{
+    (void)evaluations;
+    for (size_t first = 0; first < n; first += BLOCK)
+        DM_TRY(take_block(context, n - first < BLOCK ? n - first : BLOCK, voxels + first,
+                          parameters + first * DM_FWDTI_PARAMETERS));
     return DM_OK;
 }
 
@@ -133,9 +152,9 @@ static const char *method_name(const dm_fwdti_settings *settings)
 
 static dm_status write_figures(const fit_request *r, const dm_fwdti_settings *settings,
                                const fit_inputs *in, const dm_fit_report *report,
-                               const dm_stats *session)
+                               const fit_times *times, const dm_stats *session)
 {
-    figures *f = fit_figures_create(&fwdti, in, report, session);
+    figures *f = fit_figures_create(&fwdti, in, report, times, session);
     figures_text(f, "method", method_name(settings));
     dm_status status = figures_write(f, r->json);
     figures_destroy(f);
@@ -143,7 +162,8 @@ static dm_status write_figures(const fit_request *r, const dm_fwdti_settings *se
 }
 
 static dm_status tell(const fit_request *r, const dm_fwdti_settings *settings,
-                      const fit_inputs *in, const fit_folder *folder, const dm_fit_report *report)
+                      const fit_inputs *in, const fit_folder *folder, const dm_fit_report *report,
+                      const fit_times *times)
 {
     dm_stats session;
     DM_TRY(dm_stats_get(&session));
@@ -156,7 +176,7 @@ static dm_status tell(const fit_request *r, const dm_fwdti_settings *settings,
                    DM_FWDTI_MAX_EVALUATIONS);
         fit_folder_print(folder);
     }
-    return r->json ? write_figures(r, settings, in, report, &session) : DM_OK;
+    return r->json ? write_figures(r, settings, in, report, times, &session) : DM_OK;
 }
 
 /* ---- the fit ---- */
@@ -172,31 +192,42 @@ static dm_status try_model(const fit_request *r, const dm_fwdti_settings *settin
 }
 
 static dm_status fit_into(const fit_request *r, const dm_fwdti_settings *settings,
-                          const fit_inputs *in, fit_folder *folder)
+                          const fit_inputs *in, fit_folder *folder, fit_times *times)
 {
-    dm_fwdti_maps maps;
-    DM_TRY(open_folder(r, &in->dwi->grid, folder, &maps));
-    dm_fwdti_fit_input input = {in->dwi, in->gradients, in->mask, settings};
+    const dm_fwdti_maps maps = {.take = take_results, .context = folder};
+    dm_fwdti_fit_input input = {
+        .gradients = in->gradients, .settings = settings, .signals = in->signals};
     dm_fit_options options = r->cut;
     fit_progress progress;
     dm_fit_report report;
-    fit_progress_begin(&progress, &fwdti, &options);
+    fit_progress_begin(&progress, &fwdti, "fitting", "voxels", &options);
     dm_status status = dm_fit_fwdti(&input, &options, &maps, &report);
-    fit_progress_end(&progress);
+    times->fitting = fit_progress_end(&progress);
     DM_TRY(status);
-    DM_TRY(fit_folder_write(folder));
-    return tell(r, settings, in, folder, &report);
+    const double fitted = command_seconds();
+    DM_TRY(fit_folder_finish(folder));
+    DM_TRY(fit_check_stopped());
+    DM_TRY(fit_folder_commit(folder));
+    times->writing = command_seconds() - fitted;
+    return tell(r, settings, in, folder, &report, times);
+}
+
+static dm_status fit_all(const fit_request *r, const dm_fwdti_settings *settings, fit_inputs *in,
+                         fit_folder *folder)
+{
+    fit_times times = {0};
+    DM_TRY(fit_inputs_read(&r->files, in));
+    DM_TRY(try_model(r, settings, in));
+    DM_TRY(open_folder(r, &in->dwi->grid, folder));
+    DM_TRY(fit_read_signals(&fwdti, r, in, &times));
+    return fit_into(r, settings, in, folder, &times);
 }
 
 static dm_status fit(const fit_request *r, const void *own)
 {
-    fit_inputs in;
+    fit_inputs in = {0};
     fit_folder folder = {0};
-    dm_status status = fit_inputs_read(&r->files, &in);
-    if (status == DM_OK)
-        status = try_model(r, own, &in);
-    if (status == DM_OK)
-        status = fit_into(r, own, &in, &folder);
+    dm_status status = fit_all(r, own, &in, &folder);
     fit_folder_fini(&folder);
     fit_inputs_fini(&in);
     return status;

@@ -23,7 +23,8 @@ dm_status fit_about(const char *path, dm_status status)
 
 static dm_status read_image(const fit_files *files, fit_inputs *in)
 {
-    DM_TRY(fit_about(files->dwi, dm_volume_read(files->dwi, &in->dwi)));
+    DM_TRY(fit_about(files->dwi, dm_image_file_open(files->dwi, &in->file)));
+    in->dwi = dm_image_file_header(in->file);
     const size_t *shape = in->dwi->grid.shape;
     if (in->dwi->n_volumes == 1)
         return dmi_error(DM_ERR_FORMAT,
@@ -137,31 +138,13 @@ static dm_status read_list(const char *volumes, size_t n_volumes, volume_list *l
     return status;
 }
 
-/* Stored bytes are copied, so that a value is the same as it was in the whole image. */
-static dm_status select_image(const dm_volume *all, const volume_list *list, dm_volume **out)
-{
-    DM_TRY(dm_volume_create(&all->grid, list->n, all->type, out));
-    static const unsigned char sizes[DM_VOLUME_TYPE_COUNT] = {1, 1, 2, 2, 4, 4, 8, 8, 4, 8};
-    size_t volume_bytes = all->n_voxels * sizes[all->type];
-    for (size_t i = 0; i < list->n; i++)
-        memcpy((char *)(*out)->data + i * volume_bytes,
-               (const char *)all->data + list->volumes[i] * volume_bytes, volume_bytes);
-    (*out)->slope = all->slope;
-    (*out)->inter = all->inter;
-    return DM_OK;
-}
-
 static dm_status select_listed(const volume_list *list, fit_inputs *in)
 {
     dm_gradients *gradients;
     DM_TRY(dm_gradients_select(in->gradients, list->n, list->volumes, &gradients));
     dm_gradients_destroy(in->gradients);
     in->gradients = gradients;
-    dm_volume *dwi;
-    DM_TRY(select_image(in->dwi, list, &dwi));
-    dm_volume_destroy(in->dwi);
-    in->dwi = dwi;
-    return DM_OK;
+    return dm_image_file_select(in->file, list->n, list->volumes);
 }
 
 static dm_status select_volumes(const fit_files *files, fit_inputs *in)
@@ -238,28 +221,58 @@ static dm_status read_mask(const fit_files *files, fit_inputs *in)
     return DM_OK;
 }
 
-static dm_status response_of_mask(const fit_files *files, fit_inputs *in)
+static dm_response_settings response_settings(const fit_files *files)
 {
-    dm_mask *mask;
-    DM_TRY(fit_about(files->response_mask, dm_mask_read(files->response_mask, in->dwi, &mask)));
-    in->n_response = mask->n;
-    dm_status status = fit_about(files->response_mask, dm_response_from_mask(in->dwi, in->gradients,
-                                                                         mask, &in->response));
-    dm_mask_destroy(mask);
-    return status;
+    dm_response_settings settings = dm_response_defaults();
+    if (files->fa_threshold > 0)
+        settings.fa_threshold = files->fa_threshold;
+    return settings;
+}
+
+static dm_status read_response_mask(const fit_files *files, fit_inputs *in)
+{
+    const char *path = files->response_mask;
+    DM_TRY(fit_about(path, dm_mask_read(path, in->dwi, &in->response_mask)));
+    if (in->response_mask->n == 0)
+        return dmi_error(DM_ERR_FORMAT, "%s: no voxel above 0 was found; at least one was expected",
+                         path);
+    return DM_OK;
+}
+
+dm_status fit_inputs_choose_response(const fit_files *files, fit_inputs *in)
+{
+    if (files->response_mask)
+        return read_response_mask(files, in);
+    if (files->response && strcmp(files->response, "auto") != 0)
+        return fit_about(files->response, dm_response_read(files->response, &in->response));
+    const dm_response_settings settings = response_settings(files);
+    return fit_about(files->dwi, dm_response_box(in->dwi, &settings, &in->response_mask));
 }
 
 dm_status fit_inputs_find_response(const fit_files *files, fit_inputs *in)
 {
-    if (files->response_mask)
-        return response_of_mask(files, in);
-    if (files->response && strcmp(files->response, "auto") != 0)
-        return fit_about(files->response, dm_response_read(files->response, &in->response));
-    dm_response_settings settings = dm_response_defaults();
-    if (files->fa_threshold > 0)
-        settings.fa_threshold = files->fa_threshold;
-    return fit_about(files->dwi, dm_response_auto_ssst(in->dwi, in->gradients, &settings, &in->response,
-                                                   &in->n_response));
+    if (!in->response_mask)
+        return DM_OK;
+    const dm_response_settings settings = response_settings(files);
+    const char *about = files->response_mask ? files->response_mask : files->dwi;
+    dm_status status = dm_response_from_signals(in->response_signals, in->gradients,
+                                                files->response_mask ? NULL : &settings,
+                                                &in->response, &in->n_response);
+    dm_signals_destroy(in->response_signals);
+    in->response_signals = NULL;
+    return fit_about(about, status);
+}
+
+dm_status fit_inputs_read_signals(const fit_files *files, fit_inputs *in,
+                                  const dm_fit_options *options)
+{
+    const dm_mask *masks[2] = {in->mask, in->response_mask};
+    dm_signals *signals[2] = {NULL, NULL};
+    DM_TRY(fit_about(files->dwi, dm_signals_read(in->file, in->response_mask ? 2 : 1, masks,
+                                                 options, signals)));
+    in->signals = signals[0];
+    in->response_signals = signals[1];
+    return DM_OK;
 }
 
 dm_status fit_inputs_read(const fit_files *files, fit_inputs *inputs)
@@ -275,8 +288,11 @@ dm_status fit_inputs_read(const fit_files *files, fit_inputs *inputs)
 
 void fit_inputs_fini(fit_inputs *inputs)
 {
-    dm_volume_destroy(inputs->dwi);
+    dm_signals_destroy(inputs->signals);
+    dm_signals_destroy(inputs->response_signals);
+    dm_image_file_close(inputs->file);
     dm_gradients_destroy(inputs->gradients);
     dm_mask_destroy(inputs->mask);
+    dm_mask_destroy(inputs->response_mask);
     *inputs = (fit_inputs){0};
 }

@@ -5,7 +5,7 @@
 #ifndef DM_FIT_INPUTS_H
 #define DM_FIT_INPUTS_H
 
-#include "dm/models.h"
+#include "dm/fit.h"
 
 /* Fewer weighted volumes than this do not even determine a tensor. */
 enum { FIT_MIN_DWI = 6 };
@@ -22,17 +22,28 @@ typedef struct fit_files {
 } fit_files;
 
 typedef struct fit_inputs {
-    dm_volume *dwi; /* only the volumes asked for */
+    dm_image_file *file;
+    const dm_volume *dwi; /* its header: only the volumes asked for, no data. Mine */
     dm_gradients *gradients;
     dm_mask *mask;
+    dm_signals *signals; /* of the mask; NULL: not read yet */
+    dm_mask *response_mask; /* NULL: the response came from a file, or is not needed */
+    dm_signals *response_signals;
     dm_response response;
     size_t n_response; /* voxels it was made of; 0: it came from a file */
 } fit_inputs;
 
-/* All but the response. Yours: fit_inputs_fini, also after a failure. */
+/* All but signals and response. Yours: fit_inputs_fini, also after a failure. */
 dm_status fit_inputs_read(const fit_files *files, fit_inputs *inputs) DM_NODISCARD;
 
-/* The response, for those fits that need one. */
+/* For those fits that need a response: from its file, or from which voxels it will be made. */
+dm_status fit_inputs_choose_response(const fit_files *files, fit_inputs *inputs) DM_NODISCARD;
+
+/* The signals of all voxels that are needed, in one pass over the image. */
+dm_status fit_inputs_read_signals(const fit_files *files, fit_inputs *inputs,
+                                  const dm_fit_options *options) DM_NODISCARD;
+
+/* The response, from the signals of its voxels. */
 dm_status fit_inputs_find_response(const fit_files *files, fit_inputs *inputs) DM_NODISCARD;
 
 void fit_inputs_fini(fit_inputs *inputs);
