@@ -34,6 +34,10 @@ static dm_status check_settings(const dm_fwdti_settings *s)
     if (s->piterations < 1 || s->piterations > DM_FWDTI_MOST_PITERATIONS)
         return dmi_error(DM_ERR_INVALID, "free water: piterations is %d; expected 1 to %d",
                          s->piterations, DM_FWDTI_MOST_PITERATIONS);
+    if (s->method == DM_FWDTI_WLS && (s->cholesky || s->f_untransformed))
+        return dmi_error(DM_ERR_INVALID,
+                         "free water: cholesky and f_untransformed are of the non-linear fit; "
+                         "they do not go with DM_FWDTI_WLS");
     return DM_OK;
 }
 

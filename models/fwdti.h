@@ -56,13 +56,14 @@ struct dm_fwdti_workspace {
 
 /* Where the non-linear fit stands. */
 typedef struct dmi_fwdti_point {
-    double x[DMI_FWDTI_UNKNOWNS]; /* p, then the disguised f: f = (1 - cos x7) / 2 */
-    double f, slope;              /* that f, and df/dx7 */
+    double u[DMI_FWDTI_UNKNOWNS]; /* what is looked for: the tensor or its factors, -ln S0, x7 */
+    double x[DMI_FWDTI_LINEAR];   /* p */
+    double f, slope;              /* f = (1 - cos x7) / 2, or x7; and df/dx7 */
     double squares;               /* sum of the squares of the residuals */
     double *t, *r;                /* columns of the workspace */
 } dmi_fwdti_point;
 
-/* J^T J, lower triangle, and J^T r of the residuals' derivatives. */
+/* J^T J, lower triangle, and J^T r of the residuals' derivatives by p and x7. */
 typedef struct dmi_fwdti_normal {
     double h[DMI_FWDTI_UNKNOWNS][DMI_FWDTI_UNKNOWNS];
     double g[DMI_FWDTI_UNKNOWNS];
@@ -77,7 +78,7 @@ struct dmi_fwdti_sweeps {
     /* The linear fit of the tissue with this f, into p (7 and a pad, aligned to 64
      * bytes); gives its sum of squares. */
     double (*try_f)(const dm_fwdti *model, const dm_fwdti_workspace *w, double f, double *p);
-    /* t, r and the sum of squares of a point from its x and f. */
+    /* t, r and the sum of squares of a point from its p and f. */
     void (*residuals)(const dm_fwdti *model, const dm_fwdti_workspace *w, dmi_fwdti_point *point);
     /* The normal equations at a point whose residuals are there. */
     void (*derivatives)(const dm_fwdti *model, const dmi_fwdti_point *point,
@@ -102,6 +103,15 @@ bool dmi_fwdti_wls(const dm_fwdti *model, dm_fwdti_workspace *w, double *paramet
  */
 bool dmi_fwdti_nls(const dm_fwdti *model, dm_fwdti_workspace *w, double *parameters,
                    int32_t *evaluations) DM_NODISCARD;
+
+/*
+ * A tensor by its six Cholesky factors R (fwdti_cholesky.c; Koay et al. 2006): the tensor of factors,
+ * the factors of a tensor whose eigenvalues are not below 0, and normal equations by the tensor
+ * turned into those by the factors.
+ */
+void dmi_fwdti_from_cholesky(const double r[DMI_FWDTI_TENSOR], double tensor[DMI_FWDTI_TENSOR]);
+void dmi_fwdti_to_cholesky(const double tensor[DMI_FWDTI_TENSOR], double r[DMI_FWDTI_TENSOR]);
+void dmi_fwdti_by_cholesky(const double r[DMI_FWDTI_TENSOR], dmi_fwdti_normal *normal);
 
 /* Eigenvalues, not below 0, and eigenvectors of a tensor into the first 12 parameters; and back. */
 bool dmi_fwdti_decompose(const double tensor[DMI_FWDTI_TENSOR], double *parameters) DM_NODISCARD;

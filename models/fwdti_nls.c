@@ -4,7 +4,9 @@
  *
  *     r_i = s_i - [(1 - f) exp(W_i . x) + f w_i exp(-x6)],   f = (1 + sin(x7 - pi/2)) / 2
  *
- * where w_i is the water's signal with S0 = 1 (Neto Henriques et al. 2017). Scaled by the running
+ * where w_i is the water's signal with S0 = 1 (Neto Henriques et al. 2017); on demand over Cholesky
+ * factors in place of the tensor, and with f = x7. The sums over volumes know nothing of that: they
+ * are by p and f, and the chain rule does the rest. Scaled by the running
  * maximum of the norms of the Jacobian's columns: as f goes to 0 the last column vanishes, and with
  * its norm of the moment the fit would stall there. The Jacobian is exact where MINPACK's lmdif,
  * DIPY's choice, takes differences; each counts as the 8 evaluations it would have been, so that both
@@ -14,6 +16,7 @@
 #include "models/trust_region.h"
 
 #include <math.h>
+#include <string.h>
 
 enum {
     TENSOR = DMI_FWDTI_TENSOR,
@@ -39,19 +42,29 @@ typedef struct gain {
     double step_length, actual, predicted, slope, ratio;
 } gain;
 
+/* p, f and its slope, of the unknowns. */
+static void take_unknowns(const dm_fwdti_settings *settings, dmi_fwdti_point *point)
+{
+    const double *u = point->u;
+    memcpy(point->x, u, sizeof point->x);
+    if (settings->cholesky)
+        dmi_fwdti_from_cholesky(u, point->x);
+    point->f = settings->f_untransformed ? u[7] : (1 - cos(u[7])) / 2;
+    point->slope = settings->f_untransformed ? 1 : sin(u[7]) / 2;
+}
+
 static void evaluate(search *s, dmi_fwdti_point *point)
 {
-    point->f = (1 - cos(point->x[7])) / 2;
-    point->slope = sin(point->x[7]) / 2;
+    take_unknowns(&s->model->settings, point);
     s->model->sweeps->residuals(s->model, s->w, point);
     s->evaluations++;
 }
 
-static double scaled_length(const search *s, const double *x)
+static double scaled_length(const search *s, const double *u)
 {
     double sum = 0;
     for (int k = 0; k < N; k++)
-        sum += s->scale[k] * s->scale[k] * x[k] * x[k];
+        sum += s->scale[k] * s->scale[k] * u[k] * u[k];
     return sqrt(sum);
 }
 
@@ -60,6 +73,8 @@ static void linearise(search *s)
 {
     dmi_fwdti_normal normal;
     s->model->sweeps->derivatives(s->model, &s->here, &normal);
+    if (s->model->settings.cholesky)
+        dmi_fwdti_by_cholesky(s->here.u, &normal);
     s->evaluations += N;
     double inverse[N];
     for (int k = 0; k < N; k++) {
@@ -95,7 +110,7 @@ static bool try_step(search *s, bool first, gain *of)
     if (!dmi_trust_region_step(N, s->h[0], s->g, s->radius, &s->par, step))
         return false;
     for (int k = 0; k < N; k++) {
-        s->there.x[k] = s->here.x[k] + step[k] / s->scale[k];
+        s->there.u[k] = s->here.u[k] + step[k] / s->scale[k];
         sum += step[k] * step[k];
     }
     of->step_length = sqrt(sum);
@@ -133,7 +148,7 @@ static void accept(search *s)
     const dmi_fwdti_point former = s->here;
     s->here = s->there;
     s->there = former;
-    s->length = scaled_length(s, s->here.x);
+    s->length = scaled_length(s, s->here.u);
 }
 
 static bool ended(const search *s, const gain *of)
@@ -149,7 +164,7 @@ static void descend(search *s)
     for (bool first = true;; first = false) {
         linearise(s);
         if (first) {
-            s->length = scaled_length(s, s->here.x);
+            s->length = scaled_length(s, s->here.u);
             s->radius = s->length > 0 ? FIRST_RADIUS * s->length : FIRST_RADIUS;
         }
         if (!(s->here.squares > 0)) /* nothing is left to fit, or NaN */
@@ -167,15 +182,26 @@ static void descend(search *s)
     }
 }
 
+/* The unknowns of the linear fit's parameters. */
+static void begin(const dm_fwdti_settings *settings, double s0, const double *parameters, double *u)
+{
+    const double f = parameters[DM_FWDTI_F];
+    double tensor[TENSOR];
+    dmi_fwdti_compose(parameters, tensor);
+    memcpy(u, tensor, sizeof tensor);
+    if (settings->cholesky)
+        dmi_fwdti_to_cholesky(tensor, u);
+    u[TENSOR] = -log(s0);
+    u[7] = settings->f_untransformed ? f : asin(2 * f - 1) + M_PI / 2;
+}
+
 bool dmi_fwdti_nls(const dm_fwdti *model, dm_fwdti_workspace *w, double *parameters,
                    int32_t *evaluations)
 {
     search s = {.model = model, .w = w};
     s.here.t = w->t[0], s.here.r = w->r[0];
     s.there.t = w->t[1], s.there.r = w->r[1];
-    dmi_fwdti_compose(parameters, s.here.x);
-    s.here.x[TENSOR] = -log(w->s0);
-    s.here.x[7] = asin(2 * parameters[DM_FWDTI_F] - 1) + M_PI / 2;
+    begin(&model->settings, w->s0, parameters, s.here.u);
     descend(&s);
     *evaluations = s.evaluations;
     parameters[DM_FWDTI_F] = s.here.f;

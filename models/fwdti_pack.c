@@ -10,8 +10,10 @@ typedef struct parts {
     int32_t piterations;
     double mdreg;
     double min_signal;
+    int32_t cholesky;
+    int32_t f_untransformed;
 } parts;
-static_assert(sizeof(parts) == 24, "no padding: every byte that is shipped has a meaning");
+static_assert(sizeof(parts) == 32, "no padding: every byte that is shipped has a meaning");
 
 static const dmi_setup_kind kind = {"free water", "dm_fwdti_packed_bytes", "dm-fwdti",
                                     sizeof(parts)};
@@ -31,7 +33,9 @@ dm_status dm_fwdti_pack(const dm_fwdti_settings *settings, const dm_gradients *g
     const parts of = {.method = (int32_t)chosen.method,
                       .piterations = chosen.piterations,
                       .mdreg = chosen.mdreg,
-                      .min_signal = chosen.min_signal};
+                      .min_signal = chosen.min_signal,
+                      .cholesky = chosen.cholesky,
+                      .f_untransformed = chosen.f_untransformed};
     return dmi_setup_pack(&kind, &of, gradients, bytes, n_bytes);
 }
 
@@ -47,7 +51,9 @@ dm_status dm_fwdti_unpack(const void *bytes, size_t n_bytes, dm_fwdti **model)
     const dm_fwdti_settings settings = {.method = (dm_fwdti_method)of.method,
                                         .mdreg = of.mdreg,
                                         .min_signal = of.min_signal,
-                                        .piterations = of.piterations};
+                                        .piterations = of.piterations,
+                                        .cholesky = of.cholesky != 0,
+                                        .f_untransformed = of.f_untransformed != 0};
     status = dm_fwdti_create(&settings, gradients, model);
     dm_gradients_destroy(gradients);
     return dmi_setup_unpacked(&kind, status);

@@ -16,7 +16,7 @@ typedef struct header {
 static_assert(sizeof(header) == 24, "no padding: every byte that is shipped has a meaning");
 
 /* Behind the settings: n_volumes b-values, then n_volumes vectors. */
-enum { VOLUME_BYTES = sizeof(double) + sizeof(dm_vector), VERSION = 1, ORDER = 0x01020304 };
+enum { VOLUME_BYTES = sizeof(double) + sizeof(dm_vector), VERSION = 2, ORDER = 0x01020304 };
 
 size_t dmi_setup_bytes(const dmi_setup_kind *kind, const dm_gradients *gradients)
 {

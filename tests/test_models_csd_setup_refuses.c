@@ -62,12 +62,12 @@ static void check_changed(packed *p, size_t at, const void *bytes, size_t n, con
 static void foreign_bytes_are_refused(void **state)
 {
     packed *p = *state;
-    const uint32_t version = 2, order = 0x04030201;
+    const uint32_t version = 3, order = 0x04030201;
     const uint64_t volumes[3] = {UINT64_MAX, 66, (uint64_t)1 << 61};
     const int32_t lmax = 7;
     const double nan = NAN;
     check_changed(p, 0, "DM", 2, "do not begin");
-    check_changed(p, 8, &version, sizeof version, "version 2");
+    check_changed(p, 8, &version, sizeof version, "version 3");
     check_changed(p, 12, &order, sizeof order, "byte order");
     for (int k = 0; k < 3; k++)
         check_changed(p, 16, &volumes[k], sizeof volumes[k], "not the size");

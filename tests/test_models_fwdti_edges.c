@@ -75,6 +75,21 @@ static void what_was_put_in_comes_out(void **state)
     }
 }
 
+/* Less than no water: only without the transform can f follow. */
+static void f_leaves_0_to_1_if_let(void **state)
+{
+    bench *b = *state;
+    const double evals[3] = {1.7e-3, 5e-4, 2e-4};
+    double p[P];
+    simulate(b, -0.05, evals);
+    fit_one(b, p);
+    assert_true(p[F] >= 0 && p[F] < 1e-3);
+    water w = water_open_with(b->g.gradients, water_options(false, true));
+    assert_dm_ok(dm_fwdti_fit(w.model, w.workspace, 1, b->signals, p, NULL));
+    assert_true(fabs(p[F] + 0.05) < 1e-5);
+    water_close(&w);
+}
+
 static void zeros_give_zeros(void **state)
 {
     bench *b = *state;
@@ -224,13 +239,19 @@ static void settings_out_of_range_are_refused(void **state)
     bench *b = *state;
     const dm_fwdti_settings d = dm_fwdti_defaults();
     assert_true(d.method == DM_FWDTI_NLS && d.mdreg == 2.7e-3 && d.min_signal == 1e-6 &&
-                d.piterations == 3);
-    check_settings(b, (dm_fwdti_settings){(dm_fwdti_method)2, 1e-3, 1, 3}, "method 2");
-    check_settings(b, (dm_fwdti_settings){DM_FWDTI_NLS, NAN, 1, 3}, "mdreg is NaN");
-    check_settings(b, (dm_fwdti_settings){DM_FWDTI_NLS, 1e-3, 0, 3}, "min_signal is 0");
-    check_settings(b, (dm_fwdti_settings){DM_FWDTI_NLS, 1e-3, INFINITY, 3}, "min_signal is inf");
-    check_settings(b, (dm_fwdti_settings){DM_FWDTI_NLS, 1e-3, 1, 0}, "piterations is 0");
-    check_settings(b, (dm_fwdti_settings){DM_FWDTI_NLS, 1e-3, 1, 9}, "1 to 8");
+                d.piterations == 3 && !d.cholesky && !d.f_untransformed);
+    check_settings(b, (dm_fwdti_settings){(dm_fwdti_method)2, 1e-3, 1, 3, false, false},
+                   "method 2");
+    check_settings(b, (dm_fwdti_settings){DM_FWDTI_NLS, NAN, 1, 3, false, false}, "mdreg is NaN");
+    check_settings(b, (dm_fwdti_settings){DM_FWDTI_NLS, 1e-3, 0, 3, false, false},
+                   "min_signal is 0");
+    check_settings(b, (dm_fwdti_settings){DM_FWDTI_NLS, 1e-3, INFINITY, 3, false, false},
+                   "min_signal is inf");
+    check_settings(b, (dm_fwdti_settings){DM_FWDTI_NLS, 1e-3, 1, 0, false, false},
+                   "piterations is 0");
+    check_settings(b, (dm_fwdti_settings){DM_FWDTI_NLS, 1e-3, 1, 9, false, false}, "1 to 8");
+    check_settings(b, (dm_fwdti_settings){DM_FWDTI_WLS, 1e-3, 1, 3, true, false}, "DM_FWDTI_WLS");
+    check_settings(b, (dm_fwdti_settings){DM_FWDTI_WLS, 1e-3, 1, 3, false, true}, "DM_FWDTI_WLS");
 }
 
 static void check_table(size_t n, const double *b_values, const char *words)
@@ -290,6 +311,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         EDGE(what_was_put_in_comes_out),
+        EDGE(f_leaves_0_to_1_if_let),
         EDGE(zeros_give_zeros),
         EDGE(water_alone_is_all_water),
         EDGE(mdreg_is_the_border),

@@ -47,13 +47,13 @@ static void assert_same(const golden *g, const result *a, const result *b)
     assert_memory_equal(a->evaluations, b->evaluations, g->n * sizeof(int32_t));
 }
 
-static void check_chunks(const char *set, dmi_isa isa)
+static void check_chunks(const char *set, dmi_isa isa, dm_fwdti_settings settings)
 {
     static const size_t chunks[] = {1, 7, 64, 501};
     play(isa);
     golden g = golden_open(set);
     dm_fwdti *model;
-    assert_dm_ok(dm_fwdti_create(NULL, g.gradients, &model));
+    assert_dm_ok(dm_fwdti_create(&settings, g.gradients, &model));
     result whole = fit_chunks(&g, model, g.n, 0);
     for (size_t k = 0; k < sizeof chunks / sizeof *chunks; k++) {
         result cut = fit_chunks(&g, model, chunks[k], k);
@@ -69,9 +69,19 @@ static void chunks_do_not_show(void **state)
 {
     (void)state;
     for (dmi_isa isa = DMI_ISA_PLAIN; isa <= best_isa(); isa++)
-        check_chunks("s101", isa);
+        check_chunks("s101", isa, dm_fwdti_defaults());
     best_isa();
-    check_chunks("fwdti_edges", dmi_isa_best());
+    check_chunks("fwdti_edges", dmi_isa_best(), dm_fwdti_defaults());
+}
+
+static void nor_with_options(void **state)
+{
+    (void)state;
+    for (dmi_isa isa = DMI_ISA_PLAIN; isa <= best_isa(); isa++) {
+        check_chunks("s101", isa, water_options(true, false));
+        check_chunks("s101", isa, water_options(false, true));
+        check_chunks("fwdti_edges", isa, water_options(true, true));
+    }
 }
 
 typedef struct job {
@@ -116,11 +126,15 @@ static void threads_do_not_show(void **state)
 static void a_shipped_model_does_not_show(void **state)
 {
     (void)state;
-    const dm_fwdti_settings settings[2] = {dm_fwdti_defaults(), {DM_FWDTI_WLS, 2.5e-3, 1e-3, 2}};
+    const dm_fwdti_settings settings[] = {dm_fwdti_defaults(),
+                                          {DM_FWDTI_WLS, 2.5e-3, 1e-3, 2, false, false},
+                                          water_options(true, false),
+                                          water_options(false, true)};
+    enum { SETTINGS = sizeof settings / sizeof *settings };
     golden g = golden_open("s101");
     const size_t n_bytes = dm_fwdti_packed_bytes(g.gradients);
     char *bytes = golden_alloc(n_bytes + 1, 1);
-    for (int k = 0; k < 2; k++) {
+    for (int k = 0; k < SETTINGS; k++) {
         dm_fwdti *model, *shipped;
         assert_dm_ok(dm_fwdti_create(&settings[k], g.gradients, &model));
         assert_dm_ok(dm_fwdti_pack(&settings[k], g.gradients, bytes + 1, n_bytes));
@@ -141,6 +155,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(chunks_do_not_show),
+        cmocka_unit_test(nor_with_options),
         cmocka_unit_test(threads_do_not_show),
         cmocka_unit_test(a_shipped_model_does_not_show),
     };

@@ -62,12 +62,12 @@ static void check_changed(packed *p, size_t at, const void *bytes, size_t n, con
 static void foreign_bytes_are_refused(void **state)
 {
     packed *p = *state;
-    const uint32_t version = 2, order = 0x04030201;
+    const uint32_t version = 3, order = 0x04030201;
     const uint64_t volumes[3] = {UINT64_MAX, 103, (uint64_t)1 << 61};
     const int32_t method = 7, passes = 99;
     const double nan = NAN;
     check_changed(p, 0, "DM", 2, "do not begin");
-    check_changed(p, 8, &version, sizeof version, "version 2");
+    check_changed(p, 8, &version, sizeof version, "version 3");
     check_changed(p, 12, &order, sizeof order, "byte order");
     for (int k = 0; k < 3; k++)
         check_changed(p, 16, &volumes[k], sizeof volumes[k], "not the size");
@@ -75,14 +75,14 @@ static void foreign_bytes_are_refused(void **state)
     check_changed(p, 28, &passes, sizeof passes, "piterations is 99");
     check_changed(p, 32, &nan, sizeof nan, "mdreg is NaN");
     check_changed(p, 40, &nan, sizeof nan, "min_signal is nan");
-    check_changed(p, 48, &nan, sizeof nan, "volume 0");
+    check_changed(p, 56, &nan, sizeof nan, "volume 0");
 }
 
 /* Any change of a byte gives a model or a refusal. */
 static void changed_bytes_never_crash(void **state)
 {
     packed *p = *state;
-    for (size_t at = 0; at < p->n; at += at < 56 ? 1 : 37) {
+    for (size_t at = 0; at < p->n; at += at < 64 ? 1 : 37) {
         dm_fwdti *model = NULL;
         p->bytes[at] ^= 0xff;
         const dm_status status = dm_fwdti_unpack(p->bytes, p->n, &model);

@@ -323,7 +323,7 @@ typedef struct dm_csd_workspace dm_csd_workspace;
 /*
  * Set a model up; nothing given is kept. `settings` may be NULL. All dwi of the table are used
  * together, whatever their b. Takes about 1 ms at lmax 8.
- * DM_ERR_INVALID for settings out of range, a table without dwi, a response that is not positive
+ * DM_ERR_INVALID for settings out of range, those of NLS with WLS, a table without dwi, a response that is not positive
  * and finite; DM_ERR_NUMERIC where even a touch of regularisation does not make the dwi determine
  * the coefficients; DM_ERR_NOMEM. Yours: dm_csd_destroy.
  */
@@ -435,6 +435,17 @@ DM_API void dm_peaks(size_t n, const double *odf, const dm_peak_settings *settin
  * by the squared signals; S0 of the water is the mean of the b0. f comes in steps of 10^-piterations.
  * DM_FWDTI_NLS goes on from there by non-linear least squares over S0, D and f (Levenberg and
  * Marquardt; More 1978). Values agree with DIPY's FreeWaterTensorModel.
+ *
+ * Two settings change what NLS looks for, as DIPY's options `cholesky` and `f_transform` do:
+ *
+ *  - `cholesky`: the six Cholesky factors of D (Koay et al. 2006) instead of its elements, so that D
+ *    has no negative eigenvalue at any step; without it only the result's are set to 0. They begin
+ *    at the grid's tensor. Where that is not positive definite, because eigenvalues had to be set
+ *    to 0, pivots below 1e-5 mm2/s begin at that, and the fit goes on from there. DIPY has no rule:
+ *    its factors become NaN and its fit ends with an exception, or not, as the last bit of a 0
+ *    falls.
+ *  - `f_untransformed`: f itself instead of arcsin(2 f - 1) + pi/2. It may come out below 0 or
+ *    above 1, which says that the model does not describe the voxel.
  */
 typedef enum dm_fwdti_method { DM_FWDTI_NLS = 0, DM_FWDTI_WLS } dm_fwdti_method;
 
@@ -446,6 +457,8 @@ typedef struct dm_fwdti_settings {
     double mdreg;           /* mm2/s: a mean diffusivity from here on is all water, f = 1; 2.7e-3 */
     double min_signal;      /* logarithms are taken of no less, and fainter voxels not fitted; 1e-6 */
     int piterations;        /* grids, each ten times finer than the one before, 1 to 8; 3 */
+    bool cholesky;          /* NLS: D by its Cholesky factors; false */
+    bool f_untransformed;   /* NLS: f is not kept in 0..1; false */
 } dm_fwdti_settings;
 
 enum { DM_FWDTI_MOST_PITERATIONS = 8, DM_FWDTI_MAX_EVALUATIONS = 1800 };
