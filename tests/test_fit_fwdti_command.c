@@ -187,14 +187,57 @@ static void settings_reach_the_fit(void **state)
     dm_volume_destroy(f);
 }
 
+static void the_options_of_the_non_linear_fit(void **state)
+{
+    (void)state;
+    static const char *const options[3][2] = {
+        {"--cholesky", "cholesky"},
+        {"--no-f-transform", "no_f_transform"},
+        {"--cholesky --no-f-transform", "cholesky_no_f_transform"}};
+    for (int k = 0; k < 3; k++) {
+        char path[512];
+        snprintf(path, sizeof path, S101 "/fwdti_nls_%s.nii.gz", options[k][1]);
+        assert_runs(FIT "--force --float64 --json figures %s", options[k][0]);
+        assert_said(k == 0   ? "method: nls, Cholesky factors"
+                    : k == 1 ? "method: nls, f untransformed"
+                             : "method: nls, Cholesky factors, f untransformed");
+        dm_volume *parameters = read_image(names[0]), *reference = read_image(path);
+        for (size_t e = 0; e < 3; e++)
+            check_share(parameters, e, reference, e, 1e-6);
+        check_share(parameters, DM_FWDTI_F, reference, DM_FWDTI_F, 1e-4);
+        dm_volume_destroy(parameters);
+        dm_volume_destroy(reference);
+        assert_runs("cat figures");
+        assert_said(k == 1 ? "\"cholesky\":\tfalse" : "\"cholesky\":\ttrue");
+        assert_said(k == 0 ? "\"f_transform\":\ttrue" : "\"f_transform\":\tfalse");
+    }
+}
+
+/* The tasks' settings travel; a worker fits what the driver would. */
+static void options_reach_the_workers(void **state)
+{
+    (void)state;
+    assert_runs(FIT "--float64 --cholesky --no-f-transform");
+    assert_runs("mv out first");
+    assert_runs(DM_FIT DATA(S101) "--float64 --workers 2 --chunks 9 --cholesky --no-f-transform");
+    assert_runs("cmp out/fwdti_params.nii.gz first/fwdti_params.nii.gz");
+    assert_runs(FIT "--force --float64");
+    assert_int_equal(shell("cmp out/fwdti_params.nii.gz first/fwdti_params.nii.gz"), 1);
+}
+
 static void usage_is_told(void **state)
 {
     (void)state;
     static const char *const wrong[][2] = {
-        {"--method mcmc", "wls or nls"}, {"--mdreg -1", "'-1'"},
-        {"--min-signal 0", "above 0"},   {"--piterations 9", "1 to 8"},
-        {"--lmax 8", "unknown"},         {"--chunks 2 --voxels-per-chunk 2", "exclude"},
-        {"surplus", "'surplus'"}};
+        {"--method mcmc", "wls or nls"},
+        {"--mdreg -1", "'-1'"},
+        {"--min-signal 0", "above 0"},
+        {"--piterations 9", "1 to 8"},
+        {"--lmax 8", "unknown"},
+        {"--chunks 2 --voxels-per-chunk 2", "exclude"},
+        {"surplus", "'surplus'"},
+        {"--method wls --cholesky", "--cholesky does not go with --method wls"},
+        {"--no-f-transform --method wls", "--no-f-transform does not go with --method wls"}};
     for (size_t k = 0; k < sizeof wrong / sizeof wrong[0]; k++) {
         assert_int_equal(shell(FIT "%s", wrong[k][0]), 2);
         assert_said(wrong[k][1]);
@@ -204,6 +247,8 @@ static void usage_is_told(void **state)
     assert_said("--bval is missing");
     assert_runs(DM_FIT "--help");
     assert_said("Usage: dm fit fwdti");
+    assert_said("--cholesky");
+    assert_said("--no-f-transform");
     assert_int_equal(shell(DM_BIN_DIR "/dm fit"), 2);
     assert_said("fwdti");
     assert_true(access("out", F_OK) != 0);
@@ -261,6 +306,8 @@ int main(void)
         CASE(outputs_lie_where_the_input_lay),
         CASE(masks_and_voxels_without_an_answer),
         CASE(settings_reach_the_fit),
+        CASE(the_options_of_the_non_linear_fit),
+        CASE(options_reach_the_workers),
         CASE(usage_is_told),
         CASE(existing_outputs_are_refused_without_force),
         CASE(too_few_b_values_are_refused),

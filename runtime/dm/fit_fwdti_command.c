@@ -25,6 +25,10 @@ static const char help_text[] =
     "  --min-signal X        logarithms are taken of no less, and voxels not above it not fitted\n"
     "                        (1e-6)\n"
     "  --piterations N       grids, each ten times finer than the one before, 1 to 8 (3)\n"
+    "  --cholesky            nls looks for the tensor's Cholesky factors, so that no eigenvalue is\n"
+    "                        negative at any step (for its elements; negative ones become 0)\n"
+    "  --no-f-transform      nls looks for the fraction itself, which may leave 0..1 (for an angle\n"
+    "                        that keeps it there)\n"
     "\n"
     "Output\n"
     "  --out DIR             made if need be; gets\n"
@@ -45,23 +49,34 @@ static const char help_text[] =
 
 /* ---- options ---- */
 
-enum { OPT_METHOD = FIT_OWN_OPTION, OPT_MDREG, OPT_MIN_SIGNAL, OPT_PITERATIONS };
+enum {
+    OPT_METHOD = FIT_OWN_OPTION,
+    OPT_MDREG,
+    OPT_MIN_SIGNAL,
+    OPT_PITERATIONS,
+    OPT_CHOLESKY,
+    OPT_NO_F_TRANSFORM
+};
 
 static const struct option own_options[] = {
     {"method", required_argument, NULL, OPT_METHOD},
     {"mdreg", required_argument, NULL, OPT_MDREG},
     {"min-signal", required_argument, NULL, OPT_MIN_SIGNAL},
     {"piterations", required_argument, NULL, OPT_PITERATIONS},
+    {"cholesky", no_argument, NULL, OPT_CHOLESKY},
+    {"no-f-transform", no_argument, NULL, OPT_NO_F_TRANSFORM},
     {0},
 };
 
 static int take(int option, const char *text, fit_request *r, void *own);
+static int check(const fit_request *r, const void *own);
 static dm_status fit(const fit_request *r, const void *own);
 
 static const fit_command fwdti = {.as = &command_fwdti,
                                   .noun = "fwdti",
                                   .options = own_options,
                                   .take = take,
+                                  .check = check,
                                   .fit = fit};
 
 static int take_method(const char *text, dm_fwdti_settings *settings)
@@ -81,6 +96,8 @@ static int take(int option, const char *text, fit_request *r, void *own)
     long n;
     switch (option) {
     case OPT_METHOD: return take_method(text, settings);
+    case OPT_CHOLESKY: settings->cholesky = true; break;
+    case OPT_NO_F_TRANSFORM: settings->f_untransformed = true; break;
     case OPT_MDREG:
         if (!command_amount(text, &settings->mdreg))
             return fit_usage(&fwdti, "--mdreg", text, "a number from 0 on");
@@ -95,6 +112,17 @@ static int take(int option, const char *text, fit_request *r, void *own)
         settings->piterations = (int)n;
         break;
     }
+    return DM_EXIT_OK;
+}
+
+static int check(const fit_request *r, const void *own)
+{
+    (void)r;
+    const dm_fwdti_settings *settings = own;
+    if (settings->method == DM_FWDTI_WLS && (settings->cholesky || settings->f_untransformed))
+        return command_usage(fwdti.as,
+                             "%s does not go with --method wls: it is of the non-linear fit",
+                             settings->cholesky ? "--cholesky" : "--no-f-transform");
     return DM_EXIT_OK;
 }
 
@@ -156,6 +184,10 @@ static dm_status write_figures(const fit_request *r, const dm_fwdti_settings *se
 {
     figures *f = fit_figures_create(&fwdti, in, report, times, session);
     figures_text(f, "method", method_name(settings));
+    if (settings->method == DM_FWDTI_NLS) {
+        figures_flag(f, "cholesky", settings->cholesky);
+        figures_flag(f, "f_transform", !settings->f_untransformed);
+    }
     dm_status status = figures_write(f, r->json);
     figures_destroy(f);
     return status;
@@ -169,7 +201,9 @@ static dm_status tell(const fit_request *r, const dm_fwdti_settings *settings,
     DM_TRY(dm_stats_get(&session));
     if (fit_prints(r)) {
         fit_print_summary(&fwdti, report, &session);
-        printf("method: %s\n", method_name(settings));
+        printf("method: %s%s%s\n", method_name(settings),
+               settings->cholesky ? ", Cholesky factors" : "",
+               settings->f_untransformed ? ", f untransformed" : "");
         fit_print_nan(report);
         if (report->n_unconverged)
             printf("%zu voxels used all %d evaluations\n", report->n_unconverged,
