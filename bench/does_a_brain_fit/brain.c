@@ -20,8 +20,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "../support/clock.h"
-#include "../support/row.h"
+#include "bench/support/clock.h"
+#include "bench/support/row.h"
 
 typedef struct memory {
     double pss_mib, file_mib, shared_mib; /* the most there was; pss has the other two in it */
