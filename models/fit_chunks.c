@@ -151,8 +151,7 @@ static dm_status alone(run *r, void *fitter, double *signals, double *result)
     for (size_t first = 0; first < n_voxels; first += ALONE_CHUNK) {
         size_t left = n_voxels - first, n = left < ALONE_CHUNK ? left : ALONE_CHUNK;
         dm_volume_gather(r->fit->dwi, n, r->fit->mask->voxels + first, signals);
-        DM_TRY(r->fit->kind->fit(fitter, n, signals, result,
-                                 result + n * (r->fit->n_results - 1)));
+        DM_TRY(r->fit->kind->fit(fitter, n, signals, result, result + n * (r->fit->n_results - 1)));
         DM_TRY(fill_maps(r, first, n, result));
     }
     return DM_OK;
@@ -337,11 +336,10 @@ static dm_status gather_next(run *r, flight *l, const dm_fit_options *options)
     size_t n = chunk_begin(&l->cut, l->gathered + 1) - first;
     dm_view result;
     DM_TRY(wait_result(l->refs[l->gathered % l->window], options, &result));
-    dm_status status =
-        result.bytes == n * r->fit->n_results * sizeof(double)
-            ? fill_maps(r, first, n, result.data)
-            : dmi_error(DM_ERR_TYPE, "a chunk of %zu voxels came back as %zu bytes", n,
-                        result.bytes);
+    dm_status status = result.bytes == n * r->fit->n_results * sizeof(double)
+                           ? fill_maps(r, first, n, result.data)
+                           : dmi_error(DM_ERR_TYPE, "a chunk of %zu voxels came back as %zu bytes",
+                                       n, result.bytes);
     dm_view_release(&result);
     if (status == DM_OK)
         status = dm_release(l->refs[l->gathered++ % l->window]);

@@ -25,8 +25,7 @@ typedef struct dmi_fitter_kind {
     /* How many numbers a voxel results in. */
     size_t (*n_results)(const void *fitter);
     /* `values` becomes n times all of them but one, `counts` n times the last. */
-    dm_status (*fit)(void *fitter, size_t n, const double *signals, double *values,
-                     double *counts);
+    dm_status (*fit)(void *fitter, size_t n, const double *signals, double *values, double *counts);
 } dmi_fitter_kind;
 
 /* The body of a model's remote function. Argument 0: the packed setup, shared. From argument 1 on:
@@ -39,10 +38,10 @@ dm_status dmi_fit_chunk(dm_call *call, const dmi_fitter_kind *kind) DM_NODISCARD
 typedef struct dmi_fit {
     const dmi_fitter_kind *kind;
     const dm_function *chunk; /* its remote function */
-    const dm_volume *dwi; /* without data, where there are signals */
+    const dm_volume *dwi;     /* without data, where there are signals */
     const dm_mask *mask;
     dm_signals *signals; /* NULL: from the data of dwi */
-    size_t n_results; /* numbers per voxel, of a model that was not made yet */
+    size_t n_results;    /* numbers per voxel, of a model that was not made yet */
     size_t setup_bytes;
     const void *context; /* of the three below */
     dm_status (*pack)(const void *context, void *bytes, size_t n_bytes);

@@ -81,8 +81,8 @@ static dm_status fitter_fit(void *made, size_t n, const double *signals, double 
 {
     csd_fitter *fitter = made;
     DM_TRY(fitter_reserve(fitter, n));
-    DM_TRY(dm_csd_fit(fitter->model, fitter->workspace, n, signals, coefficients,
-                      fitter->iterations));
+    DM_TRY(
+        dm_csd_fit(fitter->model, fitter->workspace, n, signals, coefficients, fitter->iterations));
     for (size_t i = 0; i < n; i++)
         iterations[i] = fitter->iterations[i];
     return DM_OK;

@@ -45,7 +45,8 @@ static dm_status open_parts(dm_image_file *file)
         DM_TRY(map_file(file, stream.header.offset + stream.header.n_bytes));
     size_t *all = calloc(file->n_in_file, sizeof *all);
     if (!all)
-        return dmi_error(DM_ERR_NOMEM, "%s: no memory for %zu volumes", file->path, file->n_in_file);
+        return dmi_error(DM_ERR_NOMEM, "%s: no memory for %zu volumes", file->path,
+                         file->n_in_file);
     for (size_t t = 0; t < file->n_in_file; t++)
         all[t] = t;
     dm_status status = dm_image_file_select(file, file->n_in_file, all);
@@ -116,13 +117,14 @@ static void sort_places(const dm_image_file *file, const size_t *selected_at, si
 dm_status dm_image_file_select(dm_image_file *file, size_t n, const size_t *volumes)
 {
     if (!file || !volumes || n == 0)
-        return dmi_error(DM_ERR_INVALID, "image: a NULL argument, or no volume; select one or more");
+        return dmi_error(DM_ERR_INVALID,
+                         "image: a NULL argument, or no volume; select one or more");
     size_t *chosen = calloc(n, sizeof *chosen), *by_place = calloc(n, sizeof *by_place);
     size_t *selected_at = calloc(file->n_in_file, sizeof *selected_at);
-    dm_status status = chosen && by_place && selected_at
-                           ? find_places(file, n, volumes, selected_at)
-                           : dmi_error(DM_ERR_NOMEM, "%s: no memory to select %zu volumes",
-                                       file->path, n);
+    dm_status status =
+        chosen && by_place && selected_at
+            ? find_places(file, n, volumes, selected_at)
+            : dmi_error(DM_ERR_NOMEM, "%s: no memory to select %zu volumes", file->path, n);
     if (status != DM_OK) {
         free(chosen);
         free(by_place);
@@ -182,8 +184,8 @@ static dm_status pass_mapped(const dm_image_file *file, dmi_image_feed feed, voi
 }
 
 /* A volume of the stream. NULL for `feed`: nobody wants it. */
-static dm_status pass_volume(dmi_image_stream *in, size_t before, size_t place,
-                             dmi_image_feed feed, void *context, unsigned char *piece)
+static dm_status pass_volume(dmi_image_stream *in, size_t before, size_t place, dmi_image_feed feed,
+                             void *context, unsigned char *piece)
 {
     const size_t element = dmi_volume_type_bytes(in->header.image.type);
     const size_t n_voxels = in->header.image.n_voxels, most = PIECE_BYTES / element;
@@ -201,9 +203,10 @@ static dm_status pass_volumes(const dm_image_file *file, dmi_image_stream *in, d
 {
     size_t place = 0;
     for (size_t t = 0; t < file->n_in_file; t++) {
-        const bool wanted = place < file->header.image.n_volumes &&
-                            file->volumes[file->by_place[place]] == t;
-        DM_TRY(pass_volume(in, t * volume_bytes(file), place, wanted ? feed : NULL, context, piece));
+        const bool wanted =
+            place < file->header.image.n_volumes && file->volumes[file->by_place[place]] == t;
+        DM_TRY(
+            pass_volume(in, t * volume_bytes(file), place, wanted ? feed : NULL, context, piece));
         place += wanted;
     }
     return dmi_image_stream_check_end(in);

@@ -9,11 +9,11 @@
 
 struct dm_image_file {
     char *path;
-    dmi_nifti header;  /* image.n_volumes: those selected */
-    size_t n_in_file;  /* volumes */
-    size_t *volumes;   /* selected, in the order asked */
-    size_t *by_place;  /* which of them is first, second, .. in the file */
-    void *mapping;     /* of the whole file; NULL: it is compressed */
+    dmi_nifti header; /* image.n_volumes: those selected */
+    size_t n_in_file; /* volumes */
+    size_t *volumes;  /* selected, in the order asked */
+    size_t *by_place; /* which of them is first, second, .. in the file */
+    void *mapping;    /* of the whole file; NULL: it is compressed */
     size_t mapping_bytes;
 };
 

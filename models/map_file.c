@@ -38,12 +38,12 @@ struct dm_map_file {
     dmi_output out, store; /* the file to be; pieces that wait */
     bool out_open, store_open;
     off_t stored;
-    dm_volume *tile; /* the voxels at hand */
+    dm_volume *tile;             /* the voxels at hand */
     size_t tile_voxels, tile_at; /* its first voxel */
-    bool touched;    /* not all 0 */
+    bool touched;                /* not all 0 */
     size_t n_tiles;
-    piece *pieces;   /* n_tiles x n_volumes */
-    piece zero;      /* of a tile's volume without voxels; 0 bytes: not made yet */
+    piece *pieces; /* n_tiles x n_volumes */
+    piece zero;    /* of a tile's volume without voxels; 0 bytes: not made yet */
     struct {
         dm_ref ref;
         size_t tile;
@@ -130,8 +130,8 @@ static dm_status store_pieces(dm_map_file *m, size_t tile, const unsigned char *
         used += one.bytes;
     }
     if (used != bytes)
-        return dmi_error(DM_ERR_TYPE, "%s: a compressed tile has %zu bytes, not %zu", m->path, bytes,
-                         used);
+        return dmi_error(DM_ERR_TYPE, "%s: a compressed tile has %zu bytes, not %zu", m->path,
+                         bytes, used);
     if (!write_at(m->store.fd, made + head, used - head, m->stored))
         return write_failed(m);
     m->stored += (off_t)(used - head);
@@ -226,7 +226,7 @@ static dm_status write_tile(dm_map_file *m)
 static dm_status end_tile(dm_map_file *m)
 {
     const size_t tile = m->tile_at / m->tile_voxels, n = m->tile->n_voxels;
-    dm_status status = !m->compressed ? write_tile(m)
+    dm_status status = !m->compressed                     ? write_tile(m)
                        : m->touched || n < m->tile_voxels ? compress_tile(m, tile)
                                                           : repeat_zero(m, tile);
     m->tile_at += n;
@@ -254,8 +254,9 @@ dm_status dm_map_file_put(dm_map_file *map, size_t n, const size_t *voxels, cons
 {
     while (n > 0) {
         if (voxels[0] < map->tile_at || voxels[0] >= map->image.n_voxels)
-            return dmi_error(DM_ERR_INVALID, "%s: voxel %zu was put after ones behind it, or is none",
-                             map->path, voxels[0]);
+            return dmi_error(DM_ERR_INVALID,
+                             "%s: voxel %zu was put after ones behind it, or is none", map->path,
+                             voxels[0]);
         while (voxels[0] >= map->tile_at + map->tile->n_voxels)
             DM_TRY(end_tile(map));
         size_t some = 1;

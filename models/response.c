@@ -115,10 +115,11 @@ static void estimate_add(estimate *e)
 static dm_status estimate_finish(const estimate *e, size_t n, dm_response *response, size_t *n_used)
 {
     if (e->total.n_voxels == 0)
-        return dmi_error(DM_ERR_NUMERIC,
-                         "response: none of the %zu voxels at the centre has FA above %g; lower the "
-                         "threshold, or give a mask of voxels with a single fibre",
-                         n, e->fa_threshold);
+        return dmi_error(
+            DM_ERR_NUMERIC,
+            "response: none of the %zu voxels at the centre has FA above %g; lower the "
+            "threshold, or give a mask of voxels with a single fibre",
+            n, e->fa_threshold);
     dm_status status = finish(e->gradients, &e->total, response);
     if (status == DM_OK && n_used)
         *n_used = e->total.n_voxels;
@@ -153,8 +154,7 @@ static void box_on_axis(size_t n, size_t radius, size_t *first, size_t *last)
     *last = centre + radius < n ? centre + radius : n - 1;
 }
 
-static void list_box(const dm_grid *grid, const size_t first[3], const size_t last[3],
-                     dm_mask *box)
+static void list_box(const dm_grid *grid, const size_t first[3], const size_t last[3], dm_mask *box)
 {
     for (size_t z = first[2]; z <= last[2]; z++)
         for (size_t y = first[1]; y <= last[1]; y++)

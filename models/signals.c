@@ -231,7 +231,8 @@ dm_status dmi_signals_blocks(dm_signals *signals, size_t first, size_t n, dm_ref
     for (size_t g = first_group(signals, first); g <= last_group(signals, first, n); g++) {
         if (signals->refs[g * n_slabs].id == DM_NO_REF.id) {
             if (!signals->file && !signals->volume)
-                return dmi_error(DM_ERR_INVALID, "these signals have been used up; read them again");
+                return dmi_error(DM_ERR_INVALID,
+                                 "these signals have been used up; read them again");
             DM_TRY(make_group(signals, g));
         }
         for (size_t k = 0; k < n_slabs; k++)

@@ -17,14 +17,14 @@
 #include "test_fit_shell.h"
 #include "tests/support/watch.h"
 
-#define SCHEME DM_TEST_DATA "/hcpsim_s/dwi"
-#define DM     DM_BIN_DIR "/dm "
+#define SCHEME  DM_TEST_DATA "/hcpsim_s/dwi"
+#define DM      DM_BIN_DIR "/dm "
 #define PHANTOM DM "phantom --shape 16,16,16 --scheme " SCHEME " --seed 7 "
-#define GIVEN  " --bval " SCHEME ".bval --bvec " SCHEME ".bvec --workers 2 "
-#define FIXED  "--mask mask.nii --response response.txt "
-#define SMALL  "DM_STORE_BYTES=2M "
-#define TINY   "DM_STORE_BYTES=1M "
-#define LARGE  "DM_STORE_BYTES=512M "
+#define GIVEN   " --bval " SCHEME ".bval --bvec " SCHEME ".bvec --workers 2 "
+#define FIXED   "--mask mask.nii --response response.txt "
+#define SMALL   "DM_STORE_BYTES=2M "
+#define TINY    "DM_STORE_BYTES=1M "
+#define LARGE   "DM_STORE_BYTES=512M "
 
 enum { SIDE = 16, N_VOXELS = SIDE * SIDE * SIDE, SMALL_STORE = 2 << 20 };
 
@@ -140,8 +140,8 @@ static void assert_spilled(const char *figures)
 
 static void fit_csd(const char *store, const char *dwi, const char *out)
 {
-    assert_runs("%s" DM "fit csd" GIVEN FIXED "--dwi %s --out %s --json %s.json", store,
-                dwi, out, out);
+    assert_runs("%s" DM "fit csd" GIVEN FIXED "--dwi %s --out %s --json %s.json", store, dwi, out,
+                out);
 }
 
 static void assert_same_csd(const char *a, const char *b)
@@ -203,7 +203,8 @@ static void volumes_in_any_order(void **state)
     (void)state;
     for (int k = 0; k < 2; k++)
         assert_runs(TINY DM "fit csd" GIVEN FIXED "--volumes 200-287,0-90,150,120 "
-                             "--dwi i16.nii%s --out vol%d", k ? ".gz" : "", k);
+                            "--dwi i16.nii%s --out vol%d",
+                    k ? ".gz" : "", k);
     assert_same_csd("vol0", "vol1");
     assert_runs(LARGE DM "fit csd" GIVEN FIXED "--volumes 200-287,0-90,150,120 "
                          "--dwi i16.nii --engine serial --chunks 3 --out vol2");
@@ -214,8 +215,9 @@ static void free_water_too(void **state)
 {
     (void)state;
     static const char *const names[] = {"params", "f", "fa", "md", "ad", "rd"};
-    assert_runs(TINY DM "fit fwdti --method wls" GIVEN "--mask mask.nii --dwi i16.nii.gz --out fw_a "
-                         "--json fw_a.json");
+    assert_runs(TINY DM "fit fwdti --method wls" GIVEN
+                        "--mask mask.nii --dwi i16.nii.gz --out fw_a "
+                        "--json fw_a.json");
     assert_spilled("fw_a.json");
     assert_runs(LARGE DM "fit fwdti --method wls" GIVEN "--mask mask.nii --dwi i16.nii --out fw_b");
     for (int k = 0; k < 6; k++) {
@@ -232,7 +234,8 @@ static void derived_maps_too(void **state)
     (void)state;
     for (int k = 0; k < 2; k++)
         assert_runs("%s" DM "fit csd" GIVEN FIXED "--odf --peaks --basis tournier07 "
-                    "--dwi f32.nii%s --out der%d", k ? LARGE : TINY, k ? "" : ".gz", k);
+                    "--dwi f32.nii%s --out der%d",
+                    k ? LARGE : TINY, k ? "" : ".gz", k);
     assert_same_csd("der0", "der1");
     assert_same_file("der0/csd_odf.nii.gz", "der1/csd_odf.nii.gz");
     assert_same_file("der0/csd_gfa_odf.nii.gz", "der1/csd_gfa_odf.nii.gz");
@@ -270,9 +273,8 @@ static void the_store_keeps_its_limit(void **state)
     const dm_mask *const masks[] = {mask};
     const dm_fit_options options = {.progress = look, .context = &m};
     assert_ok(dm_signals_read(file, 1, masks, &options, &signals));
-    dm_csd_fit_input input = {.gradients = gradients,
-                              .signals = signals,
-                              .response = {{1.7e-3, 3e-4, 3e-4}, 1000}};
+    dm_csd_fit_input input = {
+        .gradients = gradients, .signals = signals, .response = {{1.7e-3, 3e-4, 3e-4}, 1000}};
     assert_ok(dm_fit_csd(&input, &options, &(dm_csd_maps){0}, NULL));
     dm_stats after;
     assert_ok(dm_stats_get(&after));

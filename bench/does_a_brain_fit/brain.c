@@ -173,7 +173,8 @@ static void report(const char *name, const char *json, double seconds, const mem
                                    .n = n_voxels,
                                    .answer = n_voxels,
                                    .more = more});
-    fprintf(stderr, "%-34s %6.0f MiB at most, store %.0f; %.0f s: reading %.0f, fit %.0f, writing %.0f\n",
+    fprintf(stderr,
+            "%-34s %6.0f MiB at most, store %.0f; %.0f s: reading %.0f, fit %.0f, writing %.0f\n",
             name, most->pss_mib, figure(json, "store_bytes") / mib, seconds,
             figure(json, "reading_seconds"), figure(json, "seconds"),
             figure(json, "writing_seconds"));
@@ -191,10 +192,10 @@ int main(int argc, char **argv)
     if (chdir(argv[1]) != 0)
         fail(argv[1], "no such folder");
     const size_t n = make_mask(argv[2], "mask.nii");
-    char *const command[] = {dm,       "fit",         argv[3],  "--dwi",       argv[2],
-                             "--bval", "scheme.bval", "--bvec", "scheme.bvec", "--mask",
-                             "mask.nii", "--out",     "maps",   "--force",     "--json",
-                             "figures", NULL};
+    char *const command[] = {dm,         "fit",         argv[3],  "--dwi",       argv[2],
+                             "--bval",   "scheme.bval", "--bvec", "scheme.bvec", "--mask",
+                             "mask.nii", "--out",       "maps",   "--force",     "--json",
+                             "figures",  NULL};
     memory most = {0};
     const double shmem = proc_mib("/proc/meminfo", "Shmem:");
     const int64_t began = bench_now_ns();

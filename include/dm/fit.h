@@ -90,8 +90,7 @@ typedef struct dm_map_file dm_map_file;
 
 /* Errors as dm_volume_write. Needs a session. Yours: dm_map_file_destroy, before dm_shutdown. */
 DM_API dm_status dm_map_file_open(const dm_grid *grid, size_t n_volumes, dm_volume_type type,
-                                  const char *path, bool overwrite,
-                                  dm_map_file **map) DM_NODISCARD;
+                                  const char *path, bool overwrite, dm_map_file **map) DM_NODISCARD;
 
 /* `values`, n x n_volumes, become those of these voxels, ascending and above all before; types as
  * dm_volume_scatter. What cannot be written is DM_ERR_IO, here or below. May block. */
