@@ -14,9 +14,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "scale.h"
 #include "statistics.h"
 
-enum { MAX_CASES = 64, MAX_CONTESTANTS = 16, MAX_RUNS = 256, MAX_LINE = 4096, CELL = 32 };
+enum { MAX_CASES = 64, MAX_CONTESTANTS = 24, MAX_RUNS = 256, MAX_LINE = 8192 };
 
 /* What one contestant did in one case, in all runs. */
 typedef struct cell {
@@ -164,33 +165,6 @@ static void write_json(const char *path)
 
 /* ---- the table ---- */
 
-typedef struct scale {
-    const char *unit;
-    double by;
-    int digits;
-} scale;
-
-/* Nanoseconds are shown in what makes them readable; other units as they are. */
-static scale scale_of(const char *unit, double value)
-{
-    if (strcmp(unit, "ns") != 0)
-        return (scale){unit, 1, value < 10 ? 2 : 0};
-    if (value < 1e3)
-        return (scale){"ns", 1, value < 100 ? 1 : 0};
-    if (value < 1e6)
-        return (scale){"us", 1e-3, value < 1e5 ? 1 : 0};
-    return (scale){"ms", 1e-6, value < 1e8 ? 1 : 0};
-}
-
-/* A figure in a column, in the unit that suits `like`. */
-static void print_figure(double value, const char *unit, double like)
-{
-    char text[CELL];
-    scale s = scale_of(unit, like);
-    snprintf(text, sizeof text, "%.*f %s", s.digits, value * s.by, s.unit);
-    printf(" %13s", text);
-}
-
 /* The median of the ratios of runs made side by side. */
 static void print_ratio(const cell *of, const cell *to)
 {
@@ -216,7 +190,7 @@ static const cell *published_of(const char *name)
 static void print_published(const cell *ours, const cell *theirs)
 {
     double median = median_of(theirs);
-    print_figure(median, text_of(theirs->first, "unit"), median);
+    bench_print_figure(median, text_of(theirs->first, "unit"), median);
     printf(" %10.0f", median / median_of(ours));
 }
 
@@ -229,9 +203,9 @@ static void print_contestant(int c, int k, int base)
     double median = median_of(here);
     const cell *theirs = k == 0 ? published_of(rows.cases[c]) : NULL;
     printf("    %-20s", rows.contestants[k]);
-    print_figure(median, unit, median);
-    print_figure(here->min, unit, median);
-    print_figure(here->max, unit, median);
+    bench_print_figure(median, unit, median);
+    bench_print_figure(here->min, unit, median);
+    bench_print_figure(here->max, unit, median);
     if (base >= 0)
         print_ratio(here, &rows.cells[c][base]);
     if (theirs)

@@ -17,8 +17,28 @@ enum {
     BURNING = 20000, /* tasks of 5 us */
     BURN_WINDOW = 256,
     BURN_ROUNDS = 3300, /* 5 us at 3 GHz */
+    CLIENTS = 4,        /* multi client tasks async: so many tasks */
+    CLIENT_TASKS = 10000, /* submit so many each */
+    SMALLS = 200000,    /* get small, put small */
+    PUTTERS = 10,       /* multi client put: so many tasks */
+    PUTTER_PUTS = 100,  /* put so often */
+    PUTTER_ROUNDS = 20,
+    WAITED = 1000,      /* wait 1k refs */
+    WAITED_ROUNDS = 10,
+    MANY = 10000,       /* arguments of one task; objects got */
+    GATHERED = 100000,  /* tasks of the stress test */
+    STRESSES = 5,       /* so many graphs */
+    WAVES = 20,         /* of so many waves */
+    WAVE = 500,         /* of so many tasks, each on all of the wave before */
+    LARGE_RETURNS = 2000, /* tasks whose result is an object of the store */
     WARM_UP_NS = 60000000
 };
+
+/* Bytes: what Ray returns inline ends at 100 KiB, so results of this go through its store and ours. */
+#define LARGE_BYTES  ((size_t)128 << 10)
+#define GIGA_BYTES   ((size_t)800 << 20) /* put gigabytes */
+#define CLIENT_BYTES ((size_t)80 << 20)  /* multi client put gigabytes, by PUTTERS tasks, */
+enum { GIGA_PUTS = 3, CLIENT_GIGA_PUTS = 10 }; /* so often each */
 
 static const char question[] = "what_does_a_task_cost";
 
@@ -33,6 +53,20 @@ static const char question[] = "what_does_a_task_cost";
 #define CASE_AWAKE   "round trip, awake"
 #define CASE_ASLEEP  "round trip, after 2 ms of sleep"
 #define CASE_BURN    "tasks of 5 us, window 256"
+#define CASE_BATCH   "tasks and get batch"
+#define CASE_CLIENTS "multi client tasks async"
+#define CASE_GET     "get small"
+#define CASE_PUT     "put small"
+#define CASE_PUTTERS "multi client put"
+#define CASE_GIGA    "put gigabytes"
+#define CASE_GIGAS   "multi client put gigabytes"
+#define CASE_WAIT    "wait 1k refs"
+#define CASE_ARGS    "10,000 arguments to one task"
+#define CASE_OBJECTS "10,000-object get"
+#define CASE_100K    "100,000 tasks gathered"
+#define CASE_WAVES   "5 x 20 waves of 500, per edge"
+#define CASE_SYNC_LARGE  "tasks sync, 128 KiB back"
+#define CASE_ASYNC_LARGE "tasks async, 128 KiB back"
 
 /* 48 bits: a number that JSON holds exactly. */
 static inline uint64_t fold(uint64_t sum)

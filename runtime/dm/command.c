@@ -15,7 +15,8 @@
 #include "runtime/dm/command.h"
 
 static const command *const commands[] = {&command_csd,  &command_fwdti,  &command_demo,
-                                          &command_phantom, &command_memory, &command_status};
+                                          &command_phantom, &command_memory, &command_status,
+                                          &command_bench_tasks};
 enum { COMMANDS = sizeof commands / sizeof commands[0] };
 
 int command_failed(void)
@@ -110,8 +111,8 @@ static int help(void)
            "     run with it\n\n"
            "Usage: dm COMMAND [OPTION...]\n\n");
     for (int i = 0; i < COMMANDS; i++)
-        printf("  %-10s %s\n", commands[i]->name, commands[i]->summary);
-    printf("  %-10s %s\n  %-10s %s\n", "version", "the version of dm and its runtime", "help",
+        printf("  %-11s %s\n", commands[i]->name, commands[i]->summary);
+    printf("  %-11s %s\n  %-11s %s\n", "version", "the version of dm and its runtime", "help",
            "this text; dm help COMMAND, dm COMMAND --help: a command's options");
     printf("\nEnds with 0 when it did what was asked, 1 when that failed (a message on stderr\n"
            "says why), 2 when it did not understand its arguments, 3 when there is no running\n"
@@ -139,6 +140,8 @@ static int unknown(int argc, char **argv)
 {
     if (argc > 0 && strcmp(argv[0], "fit") == 0)
         fprintf(stderr, "dm: fit which model? This dm has csd and fwdti (dm fit csd --help)\n");
+    else if (argc > 0 && strcmp(argv[0], "bench") == 0)
+        fprintf(stderr, "dm: bench what? This dm has tasks (dm bench tasks --help)\n");
     else if (argc > 0)
         fprintf(stderr, "dm: no command is called '%s' (dm help lists them)\n", argv[0]);
     else

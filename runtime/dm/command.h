@@ -18,7 +18,8 @@ typedef struct command {
     int (*run)(int argc, char **argv);
 } command;
 
-extern const command command_csd, command_fwdti, command_demo, command_phantom, command_memory, command_status;
+extern const command command_csd, command_fwdti, command_demo, command_phantom, command_memory, command_status,
+    command_bench_tasks;
 
 /*
  * A subcommand reads its options first, then calls dm_init, and only then does anything that others

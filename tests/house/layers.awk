@@ -8,7 +8,7 @@ BEGIN {
     may["include"] = "^dm/"
     may["objectstore"] = "^(dm/status\\.h$|objectstore/)"
     may["runtime"] = "^(dm/(dm|status)\\.h$|objectstore/|runtime/[^/]*$)"
-    may["command"] = "^(dm/|objectstore/|runtime/)"
+    may["command"] = "^(dm/|objectstore/|runtime/|bench/)"
     may["models"] = "^(dm/|models/)"
     may["bench"] = "^(dm/|bench/|support/|\\.\\./support/)"
     may["examples"] = "^dm/"
@@ -17,7 +17,7 @@ BEGIN {
     third_party("jemalloc", "^jemalloc/", "objectstore", "once")
     third_party("xxHash", "^xxh", "objectstore", "")
     third_party("msgpack", "^msgpack", "runtime", "once")
-    third_party("libuv", "^uv(\\.h$|/)", "runtime", "")
+    third_party("libuv", "^uv(\\.h$|/)", "runtime bench", "")
     third_party("OpenBLAS", "^(cblas|f77blas|lapack|openblas)", "models", "once")
     third_party("NIfTI", "^(nifti|znz)", "models", "once")
     third_party("zlib", "^zlib\\.h$", "models bench", "once")
