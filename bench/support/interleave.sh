@@ -33,13 +33,46 @@ children_ticks() {
     awk -v field=16 '{ print $field + $(field + 1) }' "/proc/$$/stat"
 }
 
+# The program of a contestant, in $program, and its words.
+read_contestant() {
+    read -r -a words <<<"$1"
+    program=${words[0]}
+    [[ $program = /* ]] || program=$binaries/$program
+}
+
+# Which Debian package a contestant needs that is not here; nothing if it can run.
+package_missing() {
+    local words program
+    read_contestant "$1"
+    case ${words[*]} in
+        *python_pools*dask*) /usr/bin/python3 -c 'import distributed' 2>/dev/null || echo python3-distributed ;;
+        *python_pools*) [ -x /usr/bin/python3 ] || echo python3 ;;
+        mpi_*) { [ -x "$program" ] && command -v mpirun >/dev/null; } || echo libopenmpi-dev openmpi-bin ;;
+        starpu_*) [ -x "$program" ] || echo libstarpu-dev ;;
+        tbb_*) [ -x "$program" ] || echo g++ libtbb-dev ;;
+        openmp_*) [ -x "$program" ] || echo libgomp1 ;;
+        *) ;;
+    esac
+}
+
+# Leaves those contestants that can run, and names the others.
+name_missing() {
+    local contestant package here_too=()
+    for contestant in "${contestants[@]}"; do
+        package=$(package_missing "$contestant")
+        if [ -z "$package" ]; then
+            here_too+=("$contestant")
+        else
+            printf '%s: missing: install %s\n' "${contestant##*/}" "$package" >&2
+        fi
+    done
+    contestants=("${here_too[@]}")
+}
+
 one_round() {
     local contestant words program
     for contestant in "${contestants[@]}"; do
-        read -r -a words <<<"$contestant"
-        program=${words[0]}
-        [[ $program = /* ]] || program=$binaries/$program
-        [ -x "$program" ] || continue # no OpenMP here
+        read_contestant "$contestant"
         timeout 300 "$program" "${words[@]:1}" "${passed[@]}" </dev/null >>"$round_lines" || {
             printf 'run: %s failed: no comparison without right answers\n' "$contestant" >&2
             exit 1
@@ -83,6 +116,7 @@ interleave() {
     export BENCH_COMMIT
     lines=$(mktemp) round_lines=$(mktemp)
     trap 'rm -f "$lines" "$round_lines"' EXIT
+    name_missing
     # A round that others disturbed is done again, as long as there is patience.
     local kept=0 disturbed=0 patience=$runs
     while [ "$kept" -lt "$runs" ]; do
