@@ -1,13 +1,9 @@
 /*
  * dmrt.c - from dm_init to the first result, and what a session costs that has nothing to do.
  */
+#include "bench/support/private_memory.h"
 #include "bench/support/session.h"
 #include "cases.h"
-
-enum {
-    SETTLE_NS = 50000000, /* until nobody spins any more */
-    IDLE_NS = 500000000   /* how long idleness is watched */
-};
 
 DM_REMOTE(next)
 {
@@ -32,29 +28,13 @@ static uint64_t first_result(void)
     return x;
 }
 
-/* KiB of one process that no other has. */
-static long private_kib(int pid)
-{
-    char path[64], line[256];
-    long total = 0, kib;
-    snprintf(path, sizeof path, "/proc/%d/smaps_rollup", pid);
-    FILE *file = fopen(path, "r");
-    while (file && fgets(line, sizeof line, file))
-        if (sscanf(line, "Private_Clean: %ld", &kib) == 1 ||
-            sscanf(line, "Private_Dirty: %ld", &kib) == 1)
-            total += kib;
-    if (file)
-        fclose(file);
-    return total;
-}
-
 static long largest_worker_kib(void)
 {
     int pids[BENCH_MAX_WORKERS];
     int n = dm_worker_pids(pids, BENCH_MAX_WORKERS);
     long largest = 0;
     for (int i = 0; i < n; i++) {
-        long kib = pids[i] == getpid() ? 0 : private_kib(pids[i]);
+        long kib = pids[i] == getpid() ? 0 : bench_private_kib(pids[i]);
         largest = kib > largest ? kib : largest;
     }
     return largest;
