@@ -191,7 +191,8 @@ static void print_published(const cell *ours, const cell *theirs)
 {
     double median = median_of(theirs);
     bench_print_figure(median, text_of(theirs->first, "unit"), median);
-    printf(" %10.0f", median / median_of(ours));
+    const double ratio = median / median_of(ours);
+    printf(" %10.*f", ratio < 10 ? 2 : 0, ratio);
 }
 
 static void print_contestant(int c, int k, int base)

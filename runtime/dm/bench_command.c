@@ -230,7 +230,8 @@ static void print_row(const row *r)
     bench_print_figure(most(r), r->unit, r->median);
     if (r->published) {
         bench_print_figure(r->published->ns, "ns", r->published->ns);
-        printf(" %10.0f", r->published->ns / r->median);
+        const double ratio = r->published->ns / r->median;
+        printf(" %10.*f", ratio < 10 ? 2 : 0, ratio);
     }
     putchar('\n');
 }
