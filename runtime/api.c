@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "runtime/cancel.h"
 #include "runtime/driver.h"
 #include "runtime/engine.h"
 #include "runtime/registry.h"
@@ -231,6 +232,27 @@ void dm_ref_list_release(dm_ref_list *list)
         free(list->refs);
         *list = (dm_ref_list){0};
     }
+}
+
+static dm_status cancel(dm_ref ref, int64_t grace_ms)
+{
+    if (!is_running())
+        return no_session();
+    return dmi_self ? dmi_inside_cancel(dmi_self, ref, grace_ms)
+                    : dmi_driver_cancel(dmi_the_session, ref, grace_ms);
+}
+
+dm_status dm_cancel(dm_ref ref)
+{
+    return cancel(ref, DMI_GRACE_OF_SESSION);
+}
+
+dm_status dm_cancel_within(dm_ref ref, int64_t grace_ms)
+{
+    if (grace_ms < DM_NONE)
+        return dmi_error(DM_ERR_INVALID, "dm_cancel_within: a grace of %lld ms cannot be: it is 0 or more, or DM_NONE",
+                         (long long)grace_ms);
+    return cancel(ref, grace_ms);
 }
 
 /* ---- without copying ---- */

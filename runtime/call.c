@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "runtime/clock.h"
+#include "runtime/extras.h"
 #include "runtime/put.h"
 #include "runtime/registry.h"
 #include "runtime/worker.h"
@@ -141,6 +142,30 @@ dm_status dm_arg_into(dm_call *call, int index, dm_into into, void *out)
     return dmi_item_into(item, into, out, &subject);
 }
 
+/* ---- itself ---- */
+
+/* Only messages want it, so it is looked for only then. */
+static const char *name_of(const dm_call *call)
+{
+    if (!(call->record->flags & DMI_NAMED))
+        return call->function->name;
+    size_t bytes;
+    const uint8_t *args = args_of(call->record, &bytes);
+    const char *name = dmi_name_behind(args, bytes, call->count);
+    return name ? name : call->function->name;
+}
+
+bool dm_cancelled(dm_call *call)
+{
+    const dmi_down *down = call->worker->down;
+    if (dmi_word_load(&down->asks) == 0)
+        return false;
+    for (int i = 0; i < DMI_ASKED; i++)
+        if (dmi_word_load(&down->asked[i]) == call->serial)
+            return true;
+    return false;
+}
+
 /* ---- the result ---- */
 
 static bool is_multiple(const dm_call *call)
@@ -248,12 +273,12 @@ dm_status dm_fail(dm_call *call, const char *format, ...)
     va_start(args, format);
     vsnprintf(text, sizeof text, format, args);
     va_end(args);
-    return dmi_error(DM_ERR_TASK_FAILED, "%s: %s", call->function->name, text);
+    return dmi_error(DM_ERR_TASK_FAILED, "%s: %s", name_of(call), text);
 }
 
 static void stage_failure(dm_call *call, dm_status status)
 {
-    const char *name = call->function->name, *said = dm_last_error();
+    const char *name = name_of(call), *said = dm_last_error();
     char text[1200];
     size_t length = strlen(name);
     bool named = strncmp(said, name, length) == 0 && said[length] == ':';
@@ -307,6 +332,17 @@ static void publish(dm_call *call)
                                                       call->staged.bytes));
 }
 
+/* A failure that may be tried again is nobody's value: the driver decides. */
+static void hand_back(const dm_call *call)
+{
+    uint64_t words[3] = {call->index};
+    memcpy(&words[1], call->staged.payload, 16);
+    dmi_message message = {.kind = DMI_MSG_FAILED};
+    memcpy(message.args, words, sizeof words);
+    dmi_worker_post(call->worker, &message);
+    dmi_worker_ring(call->worker);
+}
+
 /* ---- running ---- */
 
 static dm_status run_body(dm_call *call)
@@ -321,14 +357,20 @@ static dm_status run_body(dm_call *call)
     return DM_OK;
 }
 
-static void end_call(dm_call *call, dm_status status)
+static dmi_outcome end_call(dm_call *call, dm_status status)
 {
     dmi_worker *worker = call->worker;
+    dmi_outcome outcome = DMI_RAN;
     if (status == DM_OK && is_multiple(call))
         status = stage_parts(call);
-    if (status != DM_OK)
+    if (status != DM_OK) {
         stage_failure(call, status);
-    publish(call);
+        outcome = call->record->flags & DMI_HANDS_BACK ? DMI_HANDED_BACK : DMI_RAN;
+    }
+    if (outcome == DMI_RAN)
+        publish(call);
+    else
+        hand_back(call);
     if (is_multiple(call))
         end_parts(call, status != DM_OK);
     if (call->items && call->items != call->few)
@@ -337,9 +379,18 @@ static void end_call(dm_call *call, dm_status status)
     if (worker->owned_holdings != 0)
         dmi_inside_end_task(worker, worker->depth);
     worker->depth--;
+    return outcome;
 }
 
-bool dmi_call_run(dmi_worker *worker, uint32_t index)
+/* It was cancelled while it was on its way to us: law 7 of runtime/layout.h. */
+static inline dm_status may_begin(dm_call *call)
+{
+    if (__builtin_expect(dmi_word_peek(&call->worker->down->asks) == 0, 1) || !dm_cancelled(call))
+        return DM_OK;
+    return dmi_error(DM_ERR_CANCELLED, "it was cancelled before it began");
+}
+
+dmi_outcome dmi_call_run(dmi_worker *worker, uint32_t index)
 {
     const dmi_record *record = &worker->records[index];
     uint64_t where = dmi_word_peek(&record->where);
@@ -359,19 +410,18 @@ bool dmi_call_run(dmi_worker *worker, uint32_t index)
     call.counted = false;
     call.read = 0;
     call.items = NULL;
-    dm_status status = DM_OK;
-    if (call.count > 0) {
+    dm_status status = may_begin(&call);
+    if (status == DM_OK && call.count > 0) {
         status = decode(&call);
         if (status == DM_OK && !inputs_are_there(&call)) {
             if (call.items != call.few)
                 free(call.items);
-            return false;
+            return DMI_UNRUN;
         }
     }
     worker->call = &call;
     worker->depth++;
     if (status == DM_OK)
         status = run_body(&call);
-    end_call(&call, status);
-    return true;
+    return end_call(&call, status);
 }

@@ -1,61 +1,22 @@
 /*
  * dispatch.c - the turn of the dispatching role: completions in, ready tasks out.
  *
- * The queue is in order of serial, which is the order of submission and so a topological order of the
- * graph: whatever is placed from its head has inputs that are done or were placed before it.
+ * While no task has a priority the queue is in order of serial, which is the order of submission and so a
+ * topological order of the graph: whatever is placed from its head has inputs that are done or were placed
+ * before it. Else tasks wait for inputs that are not placed (task.c).
  */
 #include "runtime/dispatch.h"
 
+#include "runtime/cancel.h"
 #include "runtime/inputs.h"
 #include "runtime/lane.h"
 #include "runtime/policy.h"
+#include "runtime/ready.h"
 #include "runtime/residence.h"
 #include "runtime/room.h"
 #include "runtime/task.h"
+#include "runtime/uneven.h"
 #include "runtime/wire.h"
-
-/* ---- the queue ---- */
-
-static uint64_t serial_of(dmi_session *session, uint32_t link)
-{
-    return dmi_record_at(session, link - 1)->serial;
-}
-
-/* After the last one with a smaller serial; new tasks go to the end, returned ones near the front. */
-static uint32_t place_in_queue(dmi_session *session, uint64_t serial)
-{
-    if (session->ready_last == 0 || serial_of(session, session->ready_last) < serial)
-        return session->ready_last;
-    uint32_t before = 0, here = session->ready_first;
-    while (here != 0 && serial_of(session, here) < serial) {
-        before = here;
-        here = dmi_task_at(session, here - 1)->next;
-    }
-    return before;
-}
-
-static void enqueue(dmi_session *session, uint32_t index)
-{
-    dmi_task *task = dmi_task_at(session, index);
-    uint32_t before = place_in_queue(session, dmi_record_at(session, index)->serial);
-    uint32_t after = before ? dmi_task_at(session, before - 1)->next : session->ready_first;
-    task->state = DMI_TASK_QUEUED;
-    task->previous = before;
-    task->next = after;
-    *(before ? &dmi_task_at(session, before - 1)->next : &session->ready_first) = index + 1;
-    *(after ? &dmi_task_at(session, after - 1)->previous : &session->ready_last) = index + 1;
-    session->ready_count++;
-}
-
-void dmi_unqueue(dmi_session *session, uint32_t index)
-{
-    dmi_task *task = dmi_task_at(session, index);
-    uint32_t before = task->previous, after = task->next;
-    *(before ? &dmi_task_at(session, before - 1)->next : &session->ready_first) = after;
-    *(after ? &dmi_task_at(session, after - 1)->previous : &session->ready_last) = before;
-    task->state = DMI_TASK_WAITING;
-    session->ready_count--;
-}
 
 /* ---- placement ---- */
 
@@ -72,22 +33,38 @@ static void reap_full_lanes(dmi_session *session)
             dmi_lane_reap(session, &session->lanes[i]);
 }
 
-/* Ask the policy; remember its answer for a few tasks, so that most need no look at shared words. */
-static bool choose(dmi_session *session)
+/* The lanes that the task may go to, and how loaded they are. */
+static int list_open(dmi_session *session, uint32_t index, dmi_lane **open, dmi_lane_load *loads)
 {
-    dmi_lane_load loads[DMI_MAX_LANES];
-    dmi_lane *open[DMI_MAX_LANES];
+    dmi_fit fit;
+    bool uneven = session->uneven != 0;
     int n = 0;
-    reap_full_lanes(session); /* first: what completes may fill other lanes */
+    if (uneven)
+        dmi_fit_look(session, index, &fit);
     for (uint32_t i = 0; i < session->lane_count; i++) {
         dmi_lane *lane = &session->lanes[i];
         if (!is_open(lane) || !dmi_lane_has_room(lane))
             continue;
-        loads[n] = (dmi_lane_load){dmi_lane_backlog(lane), dmi_word_peek(&lane->up->mean_ns)};
+        uint64_t mean_ns = dmi_word_peek(&lane->up->mean_ns);
+        if (uneven && !dmi_fit_admits(session, &fit, lane, &mean_ns))
+            continue;
+        loads[n] = (dmi_lane_load){dmi_lane_backlog(lane), mean_ns};
         open[n++] = lane;
     }
-    int chosen = dmi_policy_choose(loads, n, &session->favour);
+    return n;
+}
+
+/* Ask the policy; remember its answer for a few tasks, so that most need no look at shared words. */
+static bool choose(dmi_session *session, uint32_t index)
+{
+    dmi_lane_load loads[DMI_MAX_LANES];
+    dmi_lane *open[DMI_MAX_LANES];
+    reap_full_lanes(session); /* first: what completes may fill other lanes */
+    int n = list_open(session, index, open, loads);
+    int chosen = n == 0 ? -1 : dmi_policy_choose(loads, n, &session->favour);
     session->favourite = chosen < 0 ? NULL : open[chosen];
+    if (session->uneven != 0 && chosen >= 0)
+        dmi_fit_note(session, open[chosen], index);
     return chosen >= 0;
 }
 
@@ -96,7 +73,7 @@ static bool place(dmi_session *session, uint32_t index)
 {
     dmi_lane *lane = session->favourite;
     if (session->favour == 0 || lane == NULL || !is_open(lane) || !dmi_lane_has_room(lane)) {
-        if (!choose(session))
+        if (!choose(session, index))
             return false;
         lane = session->favourite;
     }
@@ -146,7 +123,7 @@ void dmi_dispatch(dmi_session *session, uint32_t index)
     /* The queue goes first; and one that is full stays full until something completes. */
     if (session->ready_count == 0 && at_hand && place(session, index))
         return;
-    enqueue(session, index);
+    dmi_ready_enter(session, index);
     if (session->ready_count % 64 == 1 && !session->turning)
         dmi_turn(session);
 }
@@ -177,9 +154,9 @@ static bool place_ready(dmi_session *session)
             moved = true;
             continue;
         }
-        dmi_unqueue(session, index);
+        dmi_ready_leave(session, index);
         if (!place(session, index)) {
-            enqueue(session, index);
+            dmi_ready_enter(session, index);
             break;
         }
         moved = true;
@@ -293,9 +270,9 @@ void dmi_feed_blocked(dmi_session *session, dmi_lane *lane)
         dmi_inputs_fetch(session, index, true);
         return;
     }
-    dmi_unqueue(session, index);
+    dmi_ready_leave(session, index);
     if (!dmi_lane_run_now(session, lane, index))
-        enqueue(session, index);
+        dmi_ready_enter(session, index);
 }
 
 void dmi_wake_blocked(dmi_session *session, uint32_t index)
@@ -421,6 +398,8 @@ static bool is_due(const dmi_session *session)
 bool dmi_pump(dmi_session *session)
 {
     bool moved = dmi_turn(session);
+    if (session->cancel_count != 0)
+        moved |= dmi_cancels_turn(session);
     if (session->listening)
         return moved;
     dmi_arm(session, false, UINT32_MAX);

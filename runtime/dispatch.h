@@ -17,9 +17,6 @@ bool dmi_tasks_are_short(const dmi_session *session);
 /* Publish what is held back on any lane. */
 void dmi_flush(dmi_session *session);
 
-/* Take a task out of the queue. */
-void dmi_unqueue(dmi_session *session, uint32_t index);
-
 /* `index` is done: ring the blocked workers that wait for it. */
 void dmi_wake_blocked(dmi_session *session, uint32_t index);
 

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "runtime/dispatch.h"
+#include "runtime/extras.h"
 #include "runtime/lane.h"
 #include "runtime/lists.h"
 #include "runtime/parts.h"
@@ -271,14 +272,29 @@ static bool begin_parts(dmi_session *session, uint32_t index, const outcome *to)
     return false;
 }
 
+/* False: it has failed for want of memory. */
+static bool note_wishes(dmi_session *session, uint32_t index, const dmi_wishes *wishes)
+{
+    DMI_STEP();
+    dmi_record_at(session, index)->flags |= dmi_wishes_flags(wishes);
+    if (dmi_extra_note(session, index, wishes))
+        return true;
+    dmi_task_fail(session, index, DM_ERR_NOMEM, "no memory for the options of a task");
+    return false;
+}
+
 static dm_status submit(submission *s, const dm_function *function, const dm_task_options *options,
                         const dm_value *arguments, size_t count, const outcome *to, uint32_t *index)
 {
     dmi_session *session = s->session;
     dmi_packer packer = {s, session->settings.inline_bytes, travel, object_argument};
     dmi_packed packed;
+    dmi_wishes wishes;
     uint64_t blob = 0;
+    bool wished = dmi_wishes_of(options, &wishes);
     dm_status status = dmi_pack(&packer, arguments, count, &packed);
+    if (status == DM_OK && wishes.name && !dmi_packed_append(&packed, wishes.name, strlen(wishes.name) + 1))
+        status = dmi_error(DM_ERR_NOMEM, "no memory for the name of a task");
     if (status == DM_OK && packed.count > DMI_RECORD_ARGS) {
         blob = room(session, packed.count);
         if (blob == 0)
@@ -300,7 +316,8 @@ static dm_status submit(submission *s, const dm_function *function, const dm_tas
                         options ? options->limit_ms : 0);
         if (count > 0)
             dmi_task_pin_inputs(session, *index);
-        dmi_task_enter(session, *index);
+        if (!wished || note_wishes(session, *index, &wishes))
+            dmi_task_enter(session, *index);
     }
     if (status != DM_OK && blob != 0)
         dmi_heap_free(session->heap, blob);
@@ -351,6 +368,8 @@ static dm_status submit_anything(dmi_session *session, const dm_function *functi
     if (!dmi_registry_knows(function))
         status = dmi_error(DM_ERR_NO_FUNCTION, "no remote function \"%s\" is registered: define it with "
                            "DM_REMOTE", function && function->name ? function->name : "(null)");
+    if (status == DM_OK)
+        status = dmi_task_options_check(options);
     if (status == DM_OK)
         status = submit(&s, function, options, arguments, count, to, index);
     drop_puts(&s);

@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "runtime/dispatch.h"
+#include "runtime/ready.h"
 #include "runtime/residence.h"
 #include "runtime/task.h"
 
@@ -64,7 +65,7 @@ bool dmi_inputs_fetch(dmi_session *session, uint32_t index, bool must)
     if (!must && session->fetching_tasks != 0 &&
         (session->fetching_bytes + bytes > most || session->fetching_tasks == TASKS_MOST))
         return false;
-    dmi_unqueue(session, index);
+    dmi_ready_leave(session, index);
     dmi_task *task = dmi_task_at(session, index);
     task->flags |= DMI_TASK_FETCHING | DMI_TASK_PATIENT;
     session->fetching_tasks++;

@@ -10,6 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "runtime/cancel.h"
+#include "runtime/extras.h"
 #include "runtime/lane.h"
 #include "runtime/parts.h"
 #include "runtime/policy.h"
@@ -215,6 +217,17 @@ static dm_ref failed(dmi_worker *worker, dm_status status)
     return ref;
 }
 
+/* The record that a cell names, once the driver has said so. */
+static const dmi_record *record_of(const dmi_worker *worker, const dmi_holding *holding)
+{
+    if (holding->kind == DMI_HOLD_RECORD)
+        return &worker->records[holding->record];
+    uint64_t word = dmi_word_load(&worker->down->cells[holding->cell]);
+    if (word >> 32 != holding->seq)
+        return NULL;
+    return &worker->records[(uint32_t)word - 1];
+}
+
 /* ---- refs on their way ---- */
 
 dm_ref dmi_inside_ref_of_record(dmi_worker *worker, uint32_t record)
@@ -251,6 +264,30 @@ dm_status dmi_inside_retain(dmi_worker *worker, dm_ref ref)
         DM_TRY(post_word(worker, holding, DMI_MSG_HOLD,
                          dmi_refword(DMI_REF_RECORD, 0, 0, holding->record)));
     holding->holds++;
+    return DM_OK;
+}
+
+static bool is_put(const dmi_worker *worker, const dmi_holding *holding)
+{
+    const dmi_record *record = record_of(worker, holding);
+    return record && (record->function == DMI_PUT || record->function == DMI_PUT_IN_TASK);
+}
+
+dm_status dmi_inside_cancel(dmi_worker *worker, dm_ref ref, int64_t grace_ms)
+{
+    dmi_holding *holding = NULL;
+    uint64_t words[2] = {0, (uint64_t)grace_ms};
+    DM_TRY(holding_of(worker, ref, &holding));
+    if (holding->kind == DMI_HOLD_FAILED)
+        return DM_OK;
+    if ((holding->kind != DMI_HOLD_CELL && holding->kind != DMI_HOLD_RECORD) || is_put(worker, holding))
+        return dmi_error(DM_ERR_INVALID, "dm_cancel: this value was put, or is being made; only a task's result "
+                         "can be cancelled: release it with dm_release");
+    DM_TRY(dmi_inside_travel(worker, ref, &words[0]));
+    dmi_message message = {.kind = DMI_MSG_CANCEL};
+    memcpy(message.args, words, sizeof words);
+    dmi_worker_post(worker, &message);
+    dmi_worker_ring(worker);
     return DM_OK;
 }
 
@@ -465,10 +502,20 @@ static void unwrite_args(dmi_worker *worker, const dmi_message *message)
         dmi_worker_free(worker, blob.offset);
 }
 
-static int32_t clamp_limit(const dm_task_options *options)
+/* Options that were checked. */
+static void say_options(dmi_message *message, const dm_task_options *options)
 {
-    int64_t limit = options ? options->limit_ms : 0;
-    return limit < 0 ? -1 : limit > INT32_MAX ? INT32_MAX : (int32_t)limit;
+    dmi_wishes wishes;
+    if (options == NULL)
+        return;
+    dmi_wishes_of(options, &wishes);
+    message->retries = (int16_t)options->retries;
+    message->limit_ms = (int32_t)options->limit_ms;
+    message->retry_on = wishes.retry_on;
+    message->cost_ns = wishes.cost_ns;
+    message->priority = wishes.priority;
+    message->cpus = wishes.cpus;
+    message->named = wishes.name != NULL;
 }
 
 /* All of the message but where its values go. `packed` is to be freed in any case. */
@@ -481,14 +528,16 @@ static dm_status begin_submission(dmi_worker *worker, const dm_function *functio
     if (!dmi_registry_knows(function))
         return dmi_error(DM_ERR_NO_FUNCTION, "no remote function \"%s\" is registered",
                          function ? function->name : "(null)");
+    DM_TRY(dmi_task_options_check(options));
     DM_TRY(dmi_pack(&packer, arguments, count, packed));
-    int retries = options ? options->retries : 0;
+    const char *name = options ? options->name : NULL;
+    if (name && !dmi_packed_append(packed, name, strlen(name) + 1))
+        return dmi_error(DM_ERR_NOMEM, "no memory for the name of a task");
     *message = (dmi_message){.kind = DMI_MSG_SUBMIT,
                              .function = (uint16_t)function->id,
                              .arg_count = (uint32_t)count,
-                             .maker = worker->call ? worker->call->index + 1 : 0,
-                             .retries = (int8_t)(retries > 127 ? 127 : retries < 0 ? -1 : retries),
-                             .limit_ms = clamp_limit(options)};
+                             .maker = worker->call ? worker->call->index + 1 : 0};
+    say_options(message, options);
     return DM_OK;
 }
 
@@ -605,17 +654,6 @@ void dmi_inside_submit_n(dmi_worker *worker, const dm_function *function, const 
 
 /* ---- getting ---- */
 
-/* The record that a cell names, once the driver has said so. */
-static const dmi_record *record_of(dmi_worker *worker, const dmi_holding *holding)
-{
-    if (holding->kind == DMI_HOLD_RECORD)
-        return &worker->records[holding->record];
-    uint64_t word = dmi_word_load(&worker->down->cells[holding->cell]);
-    if (word >> 32 != holding->seq)
-        return NULL;
-    return &worker->records[(uint32_t)word - 1];
-}
-
 static bool is_ready(dmi_worker *worker, const dmi_holding *holding)
 {
     if (holding->kind != DMI_HOLD_CELL && holding->kind != DMI_HOLD_RECORD)
@@ -628,10 +666,21 @@ typedef struct wait_for {
     uint32_t holding; /* index: the table may move */
 } wait_for;
 
+/* A task that is to stop waits for nothing any more. */
+static bool must_stop(const dmi_worker *worker)
+{
+    return worker->call && dm_cancelled(worker->call);
+}
+
+static dm_status stopped(const char *what)
+{
+    return dmi_error(DM_ERR_CANCELLED, "%s: the task that waits here was cancelled", what);
+}
+
 static bool got_it(dmi_worker *worker, void *context)
 {
     const wait_for *wait = context;
-    return is_ready(worker, &worker->holdings[wait->holding]) ||
+    return is_ready(worker, &worker->holdings[wait->holding]) || must_stop(worker) ||
            (uint32_t)(dmi_word_load(&worker->down->run_now) >> 32) != worker->run_seen;
 }
 
@@ -674,7 +723,7 @@ static bool spin_until_ready(dmi_worker *worker, uint32_t index)
     return is_ready(worker, &worker->holdings[index]);
 }
 
-/* Wait for a holding, running what it needs meanwhile. False: the time has passed. */
+/* Wait for a holding, running what it needs meanwhile. False: the time has passed, or the task is to stop. */
 static bool await(dmi_worker *worker, uint32_t index, int64_t timeout_ms)
 {
     if (spin_until_ready(worker, index) || timeout_ms == 0)
@@ -683,7 +732,7 @@ static bool await(dmi_worker *worker, uint32_t index, int64_t timeout_ms)
     int64_t until = timeout_ms < 0 ? INT64_MAX : dmi_now_ms() + timeout_ms;
     wait_for wait = {index};
     say_blocked(worker, index);
-    while (!is_ready(worker, &worker->holdings[index])) {
+    while (!is_ready(worker, &worker->holdings[index]) && !must_stop(worker)) {
         int64_t left = until - dmi_now_ms();
         if (left <= 0)
             break;
@@ -714,7 +763,7 @@ static bool was_fetched(dmi_worker *worker, void *context)
     const fetch_for *fetch = context;
     const dmi_record *record = record_of(worker, &worker->holdings[fetch->holding]);
     return (record && dmi_where_place(dmi_word_load(&record->where)) != DMI_DISK) ||
-           refusals(worker) != fetch->refusals;
+           refusals(worker) != fetch->refusals || must_stop(worker);
 }
 
 static uint64_t refword_of(const dmi_worker *worker, const dmi_holding *holding)
@@ -739,6 +788,8 @@ static dm_status fetch(dmi_worker *worker, uint32_t index, int64_t until)
             return dmi_error(DM_ERR_TIMEOUT, "dm_get: the value was not read back from disk in time");
         dmi_worker_sleep(worker, was_fetched, &wait, left < NAP_MS ? (int)left : NAP_MS);
     }
+    if (must_stop(worker))
+        return stopped("dm_get");
     if (refusals(worker) != wait.refusals)
         return dmi_error((dm_status)(refusals(worker) & 0xff), "dm_get: the value cannot be read back from disk "
                          "now: there is no room in the store or no memory; release refs and views, or raise "
@@ -864,7 +915,8 @@ dm_status dmi_inside_get(dmi_worker *worker, dm_ref ref, dm_into into, void *out
     for (bool again = true; again;) {
         int64_t left = timeout_ms < 0 ? -1 : until > dmi_now_ms() ? until - dmi_now_ms() : 0;
         if (!await(worker, (uint32_t)ref.id, left))
-            return dmi_error(DM_ERR_TIMEOUT, "dm_get: not ready after %lld ms", (long long)timeout_ms);
+            return must_stop(worker) ? stopped("dm_get")
+                                     : dmi_error(DM_ERR_TIMEOUT, "dm_get: not ready after %lld ms", (long long)timeout_ms);
         dm_status status = get_now(worker, ref, into, out, until, &again);
         if (!again)
             return status;
@@ -913,12 +965,14 @@ dm_status dmi_inside_wait(dmi_worker *worker, const dm_ref *refs, size_t n, size
     int64_t until = timeout_ms < 0 ? INT64_MAX : dmi_now_ms() + timeout_ms;
     while (count_ready(worker, refs, n, ready, &missing) < k) {
         int64_t left = until - dmi_now_ms();
+        if (must_stop(worker))
+            return stopped("dm_wait");
         if (left <= 0)
             return dmi_error(DM_ERR_TIMEOUT, "dm_wait: fewer than %zu of %zu after %lld ms", k, n,
                              (long long)timeout_ms);
         /* Any of them may be next: wait for one a moment, then look at all. */
-        int64_t look = k == n ? left : LOOK_MS;
-        await(worker, (uint32_t)refs[missing].id, look < left ? look : left);
+        int64_t look = k != n && LOOK_MS < left ? LOOK_MS : left;
+        await(worker, (uint32_t)refs[missing].id, timeout_ms < 0 && k == n ? DM_NONE : look);
     }
     return DM_OK;
 }

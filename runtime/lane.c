@@ -233,6 +233,24 @@ size_t dmi_lane_take_back(dmi_session *session, dmi_lane *lane, uint64_t keep)
     return count;
 }
 
+bool dmi_lane_take_back_one(dmi_session *session, uint32_t index)
+{
+    const dmi_task *task = dmi_task_at(session, index);
+    dmi_lane *lane = &session->lanes[task->lane];
+    if (task->flags & DMI_TASK_NESTED)
+        return false;
+    assert(lane->sent[task->position % DMI_RING] == index + 1);
+    dmi_word_publish(&lane->down->revoke, dmi_word_peek(&lane->down->revoke) + 1);
+    dmi_fence();
+    bool back = dmi_word_load(&lane->up->claim) <= task->position;
+    if (back) {
+        lane->sent[task->position % DMI_RING] = 0;
+        dmi_word_prepare(&lane->down->ring[task->position % DMI_RING], DMI_VOID);
+    }
+    dmi_word_publish(&lane->down->revoke, dmi_word_peek(&lane->down->revoke) + 1);
+    return back;
+}
+
 /* ---- fetching ---- */
 
 void dmi_lane_refuse_fetch(dmi_lane *lane, dm_status why)

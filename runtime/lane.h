@@ -70,6 +70,9 @@ bool dmi_lane_run_now(dmi_session *session, dmi_lane *lane, uint32_t index);
  * They enter again. Returns how many. */
 size_t dmi_lane_take_back(dmi_session *session, dmi_lane *lane, uint64_t keep);
 
+/* Take back this one, if its worker has not claimed it. The caller settles what becomes of it. */
+bool dmi_lane_take_back_one(dmi_session *session, uint32_t index);
+
 /* Take completions and messages. True if there were any. A worker that wrote nonsense is condemned. */
 bool dmi_lane_reap(dmi_session *session, dmi_lane *lane);
 

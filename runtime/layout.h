@@ -29,6 +29,8 @@
  *     and whoever holds a ref in a worker writes it into the worker's `row`, fences, and only then
  *     loads `where`. The driver publishes DMI_DISK, fences, and only then loads the rows: one of the
  *     two sees the other, and then the driver puts `where` back.
+ *  7. A task that is asked to stop (`asked`) and has not begun is not begun. One that has may go on: what
+ *     it publishes before its worker is killed is its value (law 2).
  */
 #ifndef DMI_LAYOUT_H
 #define DMI_LAYOUT_H
@@ -47,6 +49,7 @@ enum {
     DMI_ROW = 1000,       /* of them it may read at once, each by a word of its own */
     DMI_RECORD_ARGS = 40,
     DMI_SLOT_PAYLOAD = 24,
+    DMI_ASKED = 64,       /* tasks of one lane that may be asked to stop at once */
     DMI_SEGMENTS = 1 << 16
 };
 
@@ -86,9 +89,11 @@ static inline uint64_t dmi_where_position(uint64_t where)
 
 /* Record flags. */
 enum {
-    DMI_BLOB = 1, /* the arguments are a blob elsewhere */
-    DMI_PART = 2, /* it is one of several values of a task (runtime/parts.h) */
-    DMI_RETURNS = 4, /* times how many values the task was asked for, if for several */
+    DMI_BLOB = 1,       /* the arguments are a blob elsewhere */
+    DMI_NAMED = 2,      /* behind the last argument is the task's own name, ended by a zero */
+    DMI_HANDS_BACK = 4, /* a failure of it is not published but told (DMI_MSG_FAILED): it may be tried again */
+    DMI_PART = 8,       /* it is one of several values of a task (runtime/parts.h) */
+    DMI_RETURNS = 16,   /* times how many values the task was asked for, if for several */
     DMI_RETURNS_MOST = UINT16_MAX / DMI_RETURNS
 };
 
@@ -179,7 +184,7 @@ static inline uint32_t dmi_refword_index(uint64_t ref)
 
 /* ---- D's header ---- */
 
-#define DMI_ABI 0x646d727400000005u /* changes with this file */
+#define DMI_ABI 0x646d727400000006u /* changes with this file */
 
 enum { DMI_NOBODY, DMI_DRIVER, DMI_SUPERVISOR };
 
@@ -205,12 +210,14 @@ typedef struct dmi_down {
     dmi_word held_back;         /* there is work for this lane that is not in the ring */
     dmi_word closing;           /* the session ends: return */
     dmi_word run_now;           /* count << 32 | record index: run this although you are blocked */
+    dmi_word asks;              /* words of `asked` that are not 0 */
     _Alignas(64) dmi_word up_head; /* messages taken */
     dmi_word free_tail;            /* freed objects told */
     dmi_word trim;                 /* how often the worker was asked to give free memory back */
     dmi_word granted;              /* bytes its heap may commit */
     dmi_word refusals;             /* fetches that there was no room for: how many << 8 | why the last */
     dmi_word answers;              /* how many NEEDs were answered << 8 | DM_OK, or why not */
+    _Alignas(64) dmi_word asked[DMI_ASKED]; /* serials of tasks here that are to stop; 0: none */
     _Alignas(64) dmi_word ring[DMI_RING];
     dmi_word free_ring[DMI_FREE_RING]; /* offsets in its segment */
     dmi_word cells[DMI_CELLS];         /* seq << 32 | record index + 1: what a cell of the worker names */
@@ -235,7 +242,10 @@ typedef enum dmi_message_kind {
     DMI_MSG_UNRUN,      /* run_now's task was not run: an input is missing */
     DMI_MSG_TRIMMED,    /* free memory was given back */
     DMI_MSG_FETCH,      /* bring a ref's object into memory, and keep it there for me */
-    DMI_MSG_FETCHED     /* it is in my row, or I need it no more */
+    DMI_MSG_FETCHED,    /* it is in my row, or I need it no more */
+    DMI_MSG_CANCEL,     /* cancel a ref's task: u64, i64 milliseconds to the kill */
+    DMI_MSG_FAILED      /* a task failed that hands back: its record's index, an error object of mine or 0, the
+                           status: u64 each */
 } dmi_message_kind;
 
 typedef struct dmi_message {
@@ -247,12 +257,16 @@ typedef struct dmi_message {
     uint32_t arg_count;
     int32_t limit_ms; /* 0: the session's, -1: none */
     uint16_t seq;     /* the cell's use */
-    int8_t retries;   /* 0: the session's, -1: none */
-    uint8_t spare;
+    int16_t retries;  /* 0: the session's, -1: none */
     uint8_t args[DMI_RECORD_ARGS]; /* or u64 words, by kind */
     uint32_t maker;   /* of a task that is submitted: record index + 1 of the task that does; 0: none */
-    uint16_t returns; /* how many values a task is to have; 0: one */
-    uint8_t pad[54];
+    uint64_t retry_on; /* dm_task_options of a submission, from here on */
+    uint64_t cost_ns;
+    int32_t priority;
+    uint16_t cpus;
+    uint16_t returns; /* how many values it is to have; 0: one */
+    uint8_t named; /* the name follows the arguments */
+    uint8_t pad[31];
 } dmi_message;
 static_assert(sizeof(dmi_message) == 128, "a message is two cache lines");
 

@@ -328,6 +328,10 @@ static dm_status settle_times(dmi_settings *settings, const dm_options *options)
     DM_TRY(settle_number(&(number){"task_limit_ms", "DM_TASK_LIMIT_MS",
                                    "milliseconds, 1 or more, or none (DM_NONE)", 1, MAX_MS, -1, -1},
                          options->task_limit_ms, &settings->task_limit_ms));
+    DM_TRY(settle_number(&(number){"cancel_grace_ms", "DM_CANCEL_GRACE_MS",
+                                   "milliseconds, 1 or more, or none (DM_NONE: nobody is killed)", 1, MAX_MS,
+                                   DM_NONE, 1000},
+                         options->cancel_grace_ms, &settings->cancel_grace_ms));
     return settle_number(&(number){"store_wait_ms", "DM_STORE_WAIT_MS",
                                    "milliseconds, 0 or more, or none (DM_NONE: do not wait)", 0,
                                    MAX_MS, 0, 1000},

@@ -39,6 +39,16 @@ dmi_orphan *dmi_orphans_mark(dmi_session *session, const dmi_lane *lane, size_t 
     return list;
 }
 
+void dmi_orphans_of(dmi_session *session, const dmi_lane *lane, uint32_t maker)
+{
+    for (uint32_t i = 0; i < lane->cell_room; i++) {
+        const dmi_cell *cell = &lane->cells[i];
+        if (cell->record != 0 && cell->maker == maker &&
+            cell->maker_serial == dmi_record_at(session, maker)->serial)
+            dmi_task_at(session, cell->record - 1)->orphaned = 1;
+    }
+}
+
 static int latest_first(const void *a, const void *b)
 {
     uint64_t x = ((const dmi_orphan *)a)->serial, y = ((const dmi_orphan *)b)->serial;

@@ -21,6 +21,9 @@ typedef struct dmi_orphan {
  * still known. Returns a list of them, perhaps NULL; for dmi_orphans_discard, which frees it. */
 dmi_orphan *dmi_orphans_mark(dmi_session *session, const dmi_lane *lane, size_t *count);
 
+/* The same of one attempt that failed, before its worker lets go of them: each is met when it would be placed. */
+void dmi_orphans_of(dmi_session *session, const dmi_lane *lane, uint32_t maker);
+
 /* Once the dead worker's cells are dropped: end those that nobody wants and that have not begun. */
 void dmi_orphans_discard(dmi_session *session, const dmi_lane *lane, dmi_orphan *orphans, size_t count);
 

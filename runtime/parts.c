@@ -222,6 +222,14 @@ uint32_t dmi_part_maker(dmi_session *session, uint32_t part)
     return dmi_refword_index(item.ref);
 }
 
+bool dmi_parts_are_wanted(dmi_session *session, uint32_t task)
+{
+    for (uint32_t link = dmi_task_at(session, task)->contains; link != 0; link = next_of(session, link))
+        if (dmi_task_at(session, link - 1)->holds > 1 || dmi_task_at(session, link - 1)->pins != 0)
+            return true;
+    return false;
+}
+
 bool dmi_parts_forsake(dmi_session *session, uint32_t task)
 {
     for (uint32_t link = dmi_task_at(session, task)->contains; link != 0; link = next_of(session, link))

@@ -24,6 +24,9 @@ void dmi_parts_settle(dmi_session *session, uint32_t task);
 /* The task that a part waits for; UINT32_MAX if this is none that waits. */
 uint32_t dmi_part_maker(dmi_session *session, uint32_t part);
 
+/* Does anybody but their maker's maker, by one cell each, want any of a task's parts? */
+bool dmi_parts_are_wanted(dmi_session *session, uint32_t task);
+
 /* The parts end if all of them are orphans (runtime/orphans.h), and the task is one then. True: it is so. */
 bool dmi_parts_forsake(dmi_session *session, uint32_t task);
 

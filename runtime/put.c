@@ -169,3 +169,20 @@ dm_status dmi_pack(const dmi_packer *packer, const dm_value *values, size_t coun
     packed->count = (size_t)(out.at - out.base);
     return DM_OK;
 }
+
+bool dmi_packed_append(dmi_packed *packed, const void *bytes, size_t count)
+{
+    size_t total = packed->count + count;
+    bool is_small = packed->bytes == packed->small;
+    if (!is_small || total > sizeof packed->small) {
+        uint8_t *grown = is_small ? malloc(total) : realloc(packed->bytes, total);
+        if (grown == NULL)
+            return false;
+        if (is_small)
+            memcpy(grown, packed->small, packed->count);
+        packed->bytes = grown;
+    }
+    memcpy(packed->bytes + packed->count, bytes, count);
+    packed->count = total;
+    return true;
+}

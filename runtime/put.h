@@ -42,6 +42,9 @@ typedef struct dmi_packed {
 /* Pack `count` values. Yours: dmi_packed_free, also after a failure. */
 dm_status dmi_pack(const dmi_packer *packer, const dm_value *values, size_t count, dmi_packed *packed);
 
+/* Bytes behind the list. False: there is no memory. */
+bool dmi_packed_append(dmi_packed *packed, const void *bytes, size_t count);
+
 static inline void dmi_packed_free(dmi_packed *packed)
 {
     if (packed->bytes != packed->small)

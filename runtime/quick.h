@@ -58,7 +58,7 @@ static inline bool dmi_quick_get(dmi_session *session, uint32_t index, dm_into i
 static inline bool dmi_quick_is_plain(const dmi_session *session, const dmi_task *task)
 {
     return task->holds == 1 && (task->pins | task->edges | task->contains | task->flags) == 0 &&
-           task->bytes == 0 && session->blocked_lanes == 0;
+           task->rare == 0 && session->blocked_lanes == 0;
 }
 
 /* Account for a published task, if nothing that its worker said before is unheard. */

@@ -10,9 +10,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "runtime/cancel.h"
 #include "runtime/dispatch.h"
+#include "runtime/extras.h"
 #include "runtime/lane.h"
 #include "runtime/orphans.h"
+#include "runtime/ready.h"
 #include "runtime/readers.h"
 #include "runtime/remains.h"
 #include "runtime/room.h"
@@ -50,13 +53,16 @@ static void reset_lane(dmi_session *session, dmi_lane *lane, uint32_t segment)
     lane->condemned = DM_OK;
     lane->watched_serial = 0;
     lane->stalled = false;
+    lane->uneven = 0;
     lane->stuck_since_ms = 0;
     dmi_down *down = lane->down;
     dmi_word *const zeroed[] = {&down->tail,    &down->revoke,    &down->held_back, &down->closing,
                                 &down->run_now, &down->up_head,   &down->free_tail, &down->trim,
-                                &down->granted, &down->answers,   &down->refusals};
+                                &down->granted, &down->answers,   &down->refusals,  &down->asks};
     for (size_t i = 0; i < sizeof zeroed / sizeof *zeroed; i++)
         dmi_word_prepare(zeroed[i], 0);
+    for (size_t i = 0; i < DMI_ASKED; i++)
+        dmi_word_prepare(&down->asked[i], 0);
     for (uint32_t i = 0; i < lane->cell_room; i++)
         dmi_word_prepare(&down->cells[i], 0);
     dmi_word_publish(&down->wake_at, DMI_NEVER);
@@ -112,12 +118,13 @@ static dm_status death_status(const dmi_death *death)
     return death->signal != 0 ? DM_ERR_TASK_CRASH : DM_ERR_WORKER_EXITED;
 }
 
-/* The running task: one attempt is gone. A write through a view would only happen again. */
+/* The running task: one attempt is gone. A write through a view would only happen again. If the worker was
+ * killed for a task that was cancelled, no other is to blame. */
 static void charge(dmi_session *session, uint32_t index, const dmi_death *death)
 {
     dmi_task *task = dmi_task_at(session, index);
     dmi_lane_unnest(session, index);
-    if (dmi_is_orphan(task)) {
+    if (dmi_is_orphan(task) || dmi_is_cancelled(session, index) || death->cause == DM_ERR_CANCELLED) {
         dmi_task_return(session, index); /* where it ends */
         return;
     }
@@ -229,7 +236,7 @@ void dmi_session_break(dmi_session *session, dm_status status, const char *reaso
     snprintf(session->broken_text, sizeof session->broken_text, "%s", reason);
     while (session->ready_first != 0) {
         uint32_t index = session->ready_first - 1;
-        dmi_unqueue(session, index);
+        dmi_ready_leave(session, index);
         dmi_dispatch(session, index); /* fails it, now, and then its dependents */
     }
     for (uint32_t l = 0; l < session->lane_count; l++)
@@ -284,9 +291,8 @@ dmi_lane *dmi_overdue_lane(dmi_session *session, int64_t now_ms)
 
 int64_t dmi_next_deadline_ms(dmi_session *session, int64_t now_ms)
 {
-    (void)now_ms;
     enum { LOOK_MS = 10 };
-    return session->limited != 0 ? LOOK_MS : -1;
+    return session->limited != 0 ? LOOK_MS : dmi_cancels_next_ms(session, now_ms);
 }
 
 uint32_t dmi_lanes_wanted(dmi_session *session)

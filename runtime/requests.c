@@ -8,7 +8,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "runtime/again.h"
+#include "runtime/cancel.h"
 #include "runtime/dispatch.h"
+#include "runtime/extras.h"
 #include "runtime/lane.h"
 #include "runtime/lists.h"
 #include "runtime/parts.h"
@@ -160,6 +163,30 @@ static void note_maker(dmi_session *session, dmi_lane *lane, const dmi_message *
     cell->maker_serial = dmi_record_at(session, cell->maker)->serial;
 }
 
+/* What it wishes for. False: nobody can have asked for that. */
+static bool wishes_of(const dmi_message *message, const uint8_t *args, size_t bytes, dmi_wishes *wishes)
+{
+    const char *name = message->named ? dmi_name_behind(args, bytes, message->arg_count) : NULL;
+    const dm_task_options said = {.retry_on = message->retry_on,
+                                  .cost_ns = (int64_t)message->cost_ns,
+                                  .priority = message->priority,
+                                  .cpus = message->cpus,
+                                  .retries = message->retries,
+                                  .limit_ms = message->limit_ms,
+                                  .name = name};
+    dmi_wishes_of(&said, wishes);
+    return dmi_task_options_check(&said) == DM_OK && !message->named == !name;
+}
+
+static bool note_wishes(dmi_session *session, uint32_t index, const dmi_wishes *wishes)
+{
+    if (!wishes->retry_on && !wishes->cost_ns && !wishes->priority && wishes->cpus < 2 && !wishes->name)
+        return true;
+    DMI_STEP();
+    dmi_record_at(session, index)->flags |= dmi_wishes_flags(wishes);
+    return dmi_extra_note(session, index, wishes);
+}
+
 /* A submission as it was read: the cells for its values, and its arguments. */
 typedef struct submitted {
     uint8_t *copy;         /* of both */
@@ -228,13 +255,17 @@ static bool fill_cells(dmi_session *session, dmi_lane *lane, const dmi_message *
 static bool submit(dmi_session *session, dmi_lane *lane, const dmi_message *message, const submitted *s)
 {
     uint32_t index;
-    if (!settle_refs(session, s->args, s->bytes, message->arg_count) || !dmi_task_new(session, &index))
+    dmi_wishes wishes;
+    if (!settle_refs(session, s->args, s->bytes, message->arg_count) ||
+        !wishes_of(message, s->args, s->bytes, &wishes) || !dmi_task_new(session, &index))
         return false;
     dmi_record_at(session, index)->function = message->function;
     if (!fill_cells(session, lane, message, s, index)) {
         dmi_task_free_entry(session, index);
         return false;
     }
+    if (message->maker != 0)
+        dmi_cancel_child(session, message->maker - 1, index);
     bool full = dmi_queue_is_full(session);
     bool room = !full && take_args(session, index, s->args, s->bytes, message->arg_count);
     dmi_task_submit(session, index, message->retries, message->limit_ms);
@@ -243,6 +274,8 @@ static bool submit(dmi_session *session, dmi_lane *lane, const dmi_message *mess
         dmi_task_fail(session, index, DM_ERR_QUEUE_FULL, "%s", dm_last_error());
     } else if (!room) {
         dmi_task_fail(session, index, DM_ERR_STORE_FULL, "no room for %zu bytes of arguments", s->bytes);
+    } else if (!note_wishes(session, index, &wishes)) {
+        dmi_task_fail(session, index, DM_ERR_NOMEM, "no memory for the options of a task");
     } else {
         dmi_task_pin_inputs(session, index);
         dmi_task_enter(session, index);
@@ -468,6 +501,17 @@ static bool heed_fetch(dmi_session *session, dmi_lane *lane, const dmi_message *
     return true;
 }
 
+static bool heed_cancel(dmi_session *session, const dmi_message *message)
+{
+    uint32_t index;
+    int64_t grace_ms;
+    memcpy(&grace_ms, message->args + 8, sizeof grace_ms);
+    if (!dmi_refword_record(session, word_of(message), &index) || grace_ms < DMI_GRACE_OF_SESSION)
+        return false;
+    dmi_cancel_soon(session, index, grace_ms);
+    return true;
+}
+
 bool dmi_lane_heed(dmi_session *session, dmi_lane *lane, const dmi_message *message)
 {
     switch ((dmi_message_kind)message->kind) {
@@ -504,6 +548,10 @@ bool dmi_lane_heed(dmi_session *session, dmi_lane *lane, const dmi_message *mess
     case DMI_MSG_FETCHED:
         dmi_lane_end_fetch(session, lane);
         return true;
+    case DMI_MSG_CANCEL:
+        return heed_cancel(session, message);
+    case DMI_MSG_FAILED:
+        return dmi_again_heed(session, lane, message);
     }
     return false;
 }

@@ -9,6 +9,7 @@
 #include <sched.h>
 #include <unistd.h>
 
+#include "runtime/cancel.h"
 #include "runtime/clock.h"
 #include "runtime/dispatch.h"
 #include "runtime/driver.h"
@@ -113,6 +114,8 @@ static void listen_to_bell(dmi_session *session, uint32_t target, int64_t until_
 
 void dmi_driver_rest(dmi_session *session, uint32_t target, int64_t until_ms)
 {
+    if (session->cancel_count != 0 && dmi_cancels_turn(session))
+        return;
     if (session->settings.engine == DM_ENGINE_SERIAL) {
         enum { DISK_US = 50 }; /* it is a disk that is waited for: tasks have run by now */
         dmi_role_leave(&session->role);

@@ -12,6 +12,7 @@
 
 #include "runtime/dispatch.h"
 #include "runtime/engine.h"
+#include "runtime/extras.h"
 #include "runtime/lane.h"
 #include "runtime/residence.h"
 #include "runtime/room.h"
@@ -174,6 +175,8 @@ void dmi_session_destroy(dmi_session *session)
     free(session->lanes);
     dmi_lists_destroy(session);
     free(session->edges);
+    dmi_extras_destroy(session);
+    free(session->cancels);
     close_bell(session->driver_bell);
     close_bell(session->supervisor_bell);
     /* The rest stays for ever, two kilobytes: a thread may be on its way into a call, and must find a role

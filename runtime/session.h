@@ -103,6 +103,8 @@ typedef struct dmi_lane {
     int64_t stuck_since_ms;
     bool reaping; /* inside dmi_lane_reap: not again */
     bool stalled; /* its task takes long: no other is put behind it */
+    uint32_t uneven; /* index + 1: the latest task here of several CPUs or of a known cost, and its serial */
+    uint64_t uneven_serial;
     dm_status condemned; /* not DM_OK: it is being killed, for this */
     bool held;           /* down->held_back is set */
     uint64_t trims_asked;
@@ -176,6 +178,14 @@ typedef struct dmi_session {
     uint32_t fetching_tasks;
     uint64_t lineage_bytes;  /* of arguments kept although their tasks are done */
     uint32_t scopes; /* open */
+    struct dmi_extra **extras; /* extras.h: buckets */
+    uint32_t extra_count, extra_buckets;
+    uint32_t prioritized; /* tasks with a priority other than 0 */
+    uint32_t uneven;      /* tasks of several CPUs, or of a known cost */
+    struct dmi_level *levels; /* ready.h: valid while `prioritized` is not 0 */
+    uint32_t level_count, level_room;
+    struct dmi_cancel *cancels; /* cancel.h: asked for and not settled */
+    uint32_t cancel_count, cancel_room;
 
     int driver_bell, supervisor_bell;
     pthread_cond_t turn; /* threads waiting while another listens */

@@ -11,7 +11,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "runtime/cancel.h"
 #include "runtime/dispatch.h"
+#include "runtime/extras.h"
 #include "runtime/inputs.h"
 #include "runtime/lane.h"
 #include "runtime/lineage.h"
@@ -19,6 +21,7 @@
 #include "runtime/parts.h"
 #include "runtime/put.h"
 #include "runtime/readers.h"
+#include "runtime/ready.h"
 #include "runtime/registry.h"
 #include "runtime/residence.h"
 #include "runtime/supervisor.h"
@@ -113,6 +116,8 @@ static void free_task(dmi_session *session, uint32_t index)
 {
     free_value(session, index);
     dmi_lineage_drop(session, index);
+    if (dmi_task_at(session, index)->has_extra)
+        dmi_extra_drop(session, index);
     dmi_task_free_entry(session, index);
 }
 
@@ -278,13 +283,15 @@ void dmi_task_await_input(dmi_session *session, uint32_t input, uint32_t index)
 }
 
 /* Inputs that are on their way will do: they are sent before this one, since the queue is in order of
- * serial, and a worker that meets a missing input waits a moment, then hands the task back. */
+ * serial, and a worker that meets a missing input waits a moment, then hands the task back. With priorities
+ * one in the queue may be sent after it. */
 static void wait_if_missing(dmi_session *session, uint32_t input, uint32_t index)
 {
     uint8_t state = dmi_task_at(session, input)->state;
     if (state == DMI_TASK_DONE)
         return;
-    if (state != DMI_TASK_WAITING && !(dmi_task_at(session, index)->flags & DMI_TASK_PATIENT) &&
+    bool goes_first = state == DMI_TASK_SENT || (state == DMI_TASK_QUEUED && session->prioritized == 0);
+    if (goes_first && !(dmi_task_at(session, index)->flags & DMI_TASK_PATIENT) &&
         dmi_tasks_are_short(session))
         return;
     dmi_task_await_input(session, input, index);
@@ -294,6 +301,10 @@ void dmi_task_enter(dmi_session *session, uint32_t index)
 {
     dmi_task *task = dmi_task_at(session, index);
     task->state = DMI_TASK_WAITING;
+    if (dmi_is_cancelled(session, index)) {
+        dmi_cancel_end(session, index);
+        return;
+    }
     if (dmi_is_orphan(task)) {
         dmi_task_discard(session, index);
         return;
@@ -375,16 +386,21 @@ void dmi_task_finish(dmi_session *session, uint32_t index)
     free_if_dead(session, index);
 }
 
-void dmi_task_discard(dmi_session *session, uint32_t index)
+void dmi_task_withdraw(dmi_session *session, uint32_t index)
 {
     const dmi_task *task = dmi_task_at(session, index);
-    assert(dmi_is_orphan(task));
     if (task->state == DMI_TASK_QUEUED)
-        dmi_unqueue(session, index);
+        dmi_ready_leave(session, index);
     if (task->waits != 0)
         dmi_task_await_nothing(session, index);
     if (task->flags & DMI_TASK_FETCHING)
         dmi_inputs_release(session, index);
+}
+
+void dmi_task_discard(dmi_session *session, uint32_t index)
+{
+    assert(dmi_is_orphan(dmi_task_at(session, index)));
+    dmi_task_withdraw(session, index);
     session->counts.tasks_dropped++;
     dmi_task_finish(session, index);
 }
@@ -527,7 +543,7 @@ void dmi_task_is_object(dmi_session *session, uint32_t index, uint32_t segment, 
     dmi_task_at(session, index)->state = DMI_TASK_DONE;
 }
 
-void dmi_task_return(dmi_session *session, uint32_t index)
+void dmi_task_unplace(dmi_session *session, uint32_t index)
 {
     dmi_record *record = dmi_record_at(session, index);
     uint64_t where = dmi_word_peek(&record->where);
@@ -535,11 +551,19 @@ void dmi_task_return(dmi_session *session, uint32_t index)
     if (dmi_where_place(where) == DMI_SLOT)
         dmi_lane_free_slot(session, dmi_where_segment(where), (uint32_t)dmi_where_position(where));
     dmi_lane_unnest(session, index);
+}
+
+void dmi_task_return(dmi_session *session, uint32_t index)
+{
+    dmi_task_unplace(session, index);
     dmi_task_enter(session, index);
 }
 
 const char *dmi_task_name(dmi_session *session, uint32_t index)
 {
+    const dmi_extra *extra = dmi_extra_of(session, index);
+    if (extra && extra->name)
+        return extra->name;
     uint16_t number = dmi_record_at(session, index)->function;
     const dm_function *function = dmi_registry_at(number);
     if (function)

@@ -10,7 +10,8 @@
  * A task is known by its index. It lives while somebody holds it (a ref of the driver, a cell of a
  * worker), or something pins it (an unfinished task that names it, a value that contains it, a view),
  * or it is unfinished. Then its value, its slot and its record are free again, at once. One that has not
- * begun is discarded if an attempt submitted it that died and nobody wants it (runtime/orphans.h).
+ * begun is discarded if an attempt submitted it that died and nobody wants it (runtime/orphans.h), and fails
+ * if it was cancelled (runtime/cancel.h).
  * All functions: under the role.
  */
 #ifndef DMI_TASK_H
@@ -66,9 +67,15 @@ struct dmi_task {
             uint32_t used_at; /* DONE: when it was used last, by session->uses */
         };
     };
-    uint64_t bytes : 44;  /* of the object that is its value */
-    uint64_t wanted : 19; /* who needs it in memory for a moment: it does not leave meanwhile */
-    uint64_t orphaned : 1; /* submitted by an attempt that died (runtime/orphans.h) */
+    union {
+        struct {
+            uint64_t bytes : 44;  /* of the object that is its value */
+            uint64_t wanted : 18; /* who needs it in memory for a moment: it does not leave meanwhile */
+            uint64_t orphaned : 1; /* submitted by an attempt that died (runtime/orphans.h) */
+            uint64_t has_extra : 1; /* runtime/extras.h */
+        };
+        uint64_t rare; /* all of these: 0 for most tasks */
+    };
 };
 static_assert(sizeof(dmi_task) == 64, "a task is one cache line");
 
@@ -160,7 +167,8 @@ dm_status dmi_queue_full(const dmi_session *session);
 void dmi_task_pin_inputs(dmi_session *session, uint32_t index);
 void dmi_task_enter(dmi_session *session, uint32_t index);
 
-/* A placed task that will not run there: its slot is given back and it enters again. */
+/* A placed task that will not run there: its slot is given back; and: it enters again. */
+void dmi_task_unplace(dmi_session *session, uint32_t index);
 void dmi_task_return(dmi_session *session, uint32_t index);
 
 enum { DMI_GENERATION_LAST = (1 << 24) - 1 };
@@ -184,13 +192,16 @@ static inline bool dmi_is_orphan(const dmi_task *task)
     return task->orphaned && task->holds == 0 && task->pins == 0;
 }
 
+/* A task that is not on any lane will not run: out of the queue, and out of its inputs' lists. */
+void dmi_task_withdraw(dmi_session *session, uint32_t index);
+
 /* An orphan that is not on any lane: ends without having run. */
 void dmi_task_discard(dmi_session *session, uint32_t index);
 
 /* The arguments of a task, wherever they lie. */
 const uint8_t *dmi_task_args(dmi_session *session, uint32_t index, size_t *bytes);
 
-/* What made it, for messages: the function's name, or "dm_put". */
+/* What made it, for messages: the task's own name, the function's, or "dm_put". */
 const char *dmi_task_name(dmi_session *session, uint32_t index);
 
 #endif

@@ -249,7 +249,7 @@ static inline void run_entry(dmi_worker *worker)
     uint64_t behind = dmi_word_peek(&worker->down->ring[(worker->next + 1) % DMI_RING]);
     if (behind < DMI_MAX_RECORDS)
         __builtin_prefetch(&worker->records[behind]);
-    if (entry != DMI_VOID && !dmi_call_run(worker, (uint32_t)entry))
+    if (entry != DMI_VOID && dmi_call_run(worker, (uint32_t)entry) == DMI_UNRUN)
         dmi_worker_post(worker, &(dmi_message){.kind = DMI_MSG_BOUNCED});
     worker->done = ++worker->next;
     if (worker->dropped_count != 0)
@@ -324,10 +324,11 @@ bool dmi_worker_run_handed(dmi_worker *worker)
     worker->run_seen = (uint32_t)(word >> 32);
     uint64_t index = (uint32_t)word, outer = dmi_word_peek(&worker->up->nested);
     dmi_word_publish(&worker->up->nested, index + 1);
-    bool ran_it = dmi_call_run(worker, (uint32_t)index);
-    dmi_message ran = {.kind = ran_it ? DMI_MSG_RAN : DMI_MSG_UNRUN};
+    dmi_outcome outcome = dmi_call_run(worker, (uint32_t)index);
+    dmi_message ran = {.kind = outcome == DMI_RAN ? DMI_MSG_RAN : DMI_MSG_UNRUN};
     memcpy(ran.args, &index, 8);
-    dmi_worker_post(worker, &ran);
+    if (outcome != DMI_HANDED_BACK)
+        dmi_worker_post(worker, &ran);
     dmi_inside_say_dropped(worker);
     dmi_word_publish(&worker->up->nested, outer);
     dmi_worker_ring(worker);

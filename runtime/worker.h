@@ -179,8 +179,14 @@ void dmi_worker_housekeep(dmi_worker *worker);
 
 /* ---- call.c ---- */
 
-/* Run the task of a record; its result goes to its slot. False: an input is missing, not run. */
-bool dmi_call_run(dmi_worker *worker, uint32_t index);
+typedef enum dmi_outcome {
+    DMI_RAN,        /* its result is in its slot */
+    DMI_UNRUN,      /* an input is missing */
+    DMI_HANDED_BACK /* it failed, and the driver was told (DMI_MSG_FAILED) */
+} dmi_outcome;
+
+/* Run the task of a record. */
+dmi_outcome dmi_call_run(dmi_worker *worker, uint32_t index);
 
 /* ---- inside.c: what a task may do ---- */
 
@@ -194,6 +200,7 @@ dm_ref dmi_inside_put(dmi_worker *worker, dm_value value);
 dm_status dmi_inside_get(dmi_worker *worker, dm_ref ref, dm_into into, void *out, int64_t timeout_ms);
 dm_status dmi_inside_wait(dmi_worker *worker, const dm_ref *refs, size_t n, size_t k,
                           int64_t timeout_ms, bool *ready);
+dm_status dmi_inside_cancel(dmi_worker *worker, dm_ref ref, int64_t grace_ms);
 dm_status dmi_inside_retain(dmi_worker *worker, dm_ref ref);
 dm_status dmi_inside_release(dmi_worker *worker, dm_ref ref);
 dm_status dmi_inside_create(dmi_worker *worker, dm_dtype dtype, int ndim, const size_t *shape,

@@ -20,7 +20,7 @@ static int clear_variables(void **state)
     (void)state;
     static const char *const names[] = {"DM_WORKERS",       "DM_ENGINE",        "DM_STORE_BYTES",
                                         "DM_SPILL_DIR",     "DM_RETRIES",       "DM_TASK_LIMIT_MS",
-                                        "DM_STORE_WAIT_MS", "DM_INLINE_BYTES",  "DM_SPILL_POLICY",
+                                        "DM_STORE_WAIT_MS", "DM_INLINE_BYTES",  "DM_SPILL_POLICY", "DM_CANCEL_GRACE_MS",
                                         "DM_SPILL_FILTER",  "DM_SPILL_VISIBLE", "DM_SPILL_IN_MEMORY",
                                         "DM_SPILL_THRESHOLD", "DM_SPILL_FILL_LIMIT", "DM_SPILL_LIMIT_BYTES",
                                         "DM_SPILL_ACCELERATION", "DM_LINEAGE_BYTES"};
@@ -42,6 +42,7 @@ static void defaults_need_no_thought(void **state)
     assert_int_equal(s.retries, 3);
     assert_int_equal(s.task_limit_ms, -1);
     assert_int_equal(s.store_wait_ms, 1000);
+    assert_int_equal(s.cancel_grace_ms, 1000);
     assert_int_equal(s.inline_bytes, 1024);
     assert_non_null(s.log);
 }
@@ -56,6 +57,7 @@ static void variables_are_read(void **state)
     setenv("DM_RETRIES", "0", 1);
     setenv("DM_TASK_LIMIT_MS", "250", 1);
     setenv("DM_STORE_WAIT_MS", "0", 1);
+    setenv("DM_CANCEL_GRACE_MS", "none", 1);
     setenv("DM_INLINE_BYTES", "2k", 1);
     setenv("DM_QUEUE_TASKS", "3K", 1);
     setenv("DM_QUEUE_REFUSES", "1", 1);
@@ -68,6 +70,7 @@ static void variables_are_read(void **state)
     assert_int_equal(s.retries, 0);
     assert_int_equal(s.task_limit_ms, 250);
     assert_int_equal(s.store_wait_ms, 0);
+    assert_int_equal(s.cancel_grace_ms, DM_NONE);
     assert_int_equal(s.inline_bytes, 2048);
     assert_int_equal(s.queue_tasks, 3 << 10);
     assert_true(s.queue_refuses);

@@ -215,7 +215,7 @@ ON_ENGINES(many)
 
 static void failures(dm_engine engine)
 {
-    enum { TOO_MANY = 16384 };
+    enum { TOO_MANY = 4096 };
     residue before;
     dm_ref refs[3], next;
     residue_begin(&before);
@@ -235,7 +235,7 @@ static void failures(dm_engine engine)
     dm_release(refs[0]), dm_release(refs[1]), dm_release(refs[2]);
     dm_ref *large = malloc(TOO_MANY * sizeof *large);
     dm_remote_n(large, TOO_MANY, parts_count);
-    assert_refused(dm_get(large[TOO_MANY - 1], (void *)NULL), DM_ERR_INVALID, "at most 16383");
+    assert_refused(dm_get(large[TOO_MANY - 1], (void *)NULL), DM_ERR_INVALID, "at most 4095");
     for (int i = 0; i < TOO_MANY; i++)
         dm_release(large[i]);
     free(large);

@@ -315,6 +315,8 @@ typedef struct dm_options {
                               * result is damaged on the disk and its task must run again; 16M */
     int retries;             /* DM_RETRIES: after a worker's death, per task; 3. DM_NONE: none */
     int64_t task_limit_ms;   /* DM_TASK_LIMIT_MS: a task running longer is killed; no limit */
+    int64_t cancel_grace_ms; /* DM_CANCEL_GRACE_MS: from dm_cancel of a running task to the end of its worker;
+                              * 1000. DM_NONE: it is only asked */
     int64_t store_wait_ms;   /* DM_STORE_WAIT_MS: how long to wait for room in the store while nothing
                               * leaves it; 1000 */
     size_t queue_tasks;      /* DM_QUEUE_TASKS: so many unfinished tasks at most, 1 or more; 4M. An unfinished task
@@ -353,10 +355,27 @@ DM_API void dm_shutdown(void);
 DM_API dm_status dm_scope_begin(void);
 DM_API dm_status dm_scope_end(void);
 
-/* What may be said of one task. A field left 0 is the session's setting. */
+/* A status as a member of a set: `.retry_on = DM_ON(DM_ERR_IO) | DM_ON(DM_ERR_TASK_FAILED)`. */
+#define DM_ON(status_) (UINT64_C(1) << (status_))
+
+/*
+ * What may be said of one task. A field left 0 is the session's setting, or says nothing. A value that makes
+ * no sense is a ref whose dm_get says DM_ERR_OPTION.
+ */
 typedef struct dm_task_options {
-    int retries;      /* DM_NONE: none */
-    int64_t limit_ms; /* DM_NONE: no limit */
+    int retries;       /* 1 to 32767; DM_NONE: none */
+    int64_t limit_ms;  /* 1 to 2147483647; DM_NONE: no limit */
+    const char *name;  /* of 1 to 127 bytes, copied: stands for the function's in messages, `dm memory`, `dm status` */
+    uint64_t retry_on; /* failures of the task's own after which it is tried again, at once, within `retries`: a set
+                        * of DM_ON(status). Without, only the death of its worker is a reason */
+    int priority;      /* -1000 to 1000: of the tasks that are ready, those of higher priority are handed out first.
+                        * What a worker was handed already stays there, and what a task waits for does not inherit
+                        * its priority */
+    int cpus;          /* CPUs it keeps busy, if it runs threads of its own: it begins when so many workers are
+                        * idle, and they stay idle while it runs. More than there are workers: all of them. One that
+                        * a blocked task waits for may begin in its place without them */
+    int64_t cost_ns;   /* about how long it takes, if that is known: others are not put behind it as if it took
+                        * what tasks took so far */
 } dm_task_options;
 
 /*
@@ -381,7 +400,7 @@ DM_API dm_ref dm_submit(const dm_function *function, const dm_task_options *opti
 
 /*
  * Several values from one task: dm_remote_n(refs, n, function, arguments...) fills refs[0] to refs[n - 1],
- * 1 to 16,383 of them, each a future of its own, to be read, passed on and released by itself. The task
+ * 1 to 4,095 of them, each a future of its own, to be read, passed on and released by itself. The task
  * returns them with dm_return_at; all become ready together, or fail together. refs are Yours, each. One that
  * the disk has damaged is not made again.
  */
@@ -419,6 +438,26 @@ DM_API dm_ref dm_put_value(dm_value value);
 #define dm_get(ref_, out_) dm_get_into((ref_), DM_INTO_(out_), (out_), DM_NONE)
 #define dm_get_within(ref_, out_, ms_) dm_get_into((ref_), DM_INTO_(out_), (out_), (ms_))
 
+/*
+ * dm_cancel(ref): the task is not wanted any more.
+ *   It has not begun:  it never runs. Its value is the failure DM_ERR_CANCELLED, for everyone who asks, and
+ *                      tasks that have it as an argument fail with DM_ERR_DEP_FAILED.
+ *   It is running:     it is asked to stop, once: dm_cancelled tells it so, and a dm_get or dm_wait in which it
+ *                      waits returns DM_ERR_CANCELLED. What it returns from then on is its value. If it still
+ *                      runs after the grace, its worker is killed, and its value is DM_ERR_CANCELLED; it is not
+ *                      retried. Other tasks of that worker run again elsewhere and lose no attempt by it.
+ *                      Engines threads and serial kill nobody: there it is only asked.
+ *   It is done:        nothing happens; its value stays.
+ * What it has submitted is cancelled with it, unless somebody else holds it or it is an argument of a task that
+ * is wanted; what it submits from then on never begins.
+ * The grace is options.cancel_grace_ms; dm_cancel_within gives another: 0 kills at once, DM_NONE never. A
+ * second call sets a new one. From a task the request is posted, and a failure other than the ref's is not told.
+ * Returns DM_ERR_INVALID for a value that was put, DM_ERR_STALE, DM_ERR_BADREF, DM_ERR_NOMEM. Does not block, and
+ * releases nothing: the ref is still yours.
+ */
+DM_API dm_status dm_cancel(dm_ref ref);
+DM_API dm_status dm_cancel_within(dm_ref ref, int64_t grace_ms);
+
 /* One more hold on a value, or one less. A wrong ref is DM_ERR_STALE or DM_ERR_BADREF, nothing done. */
 DM_API dm_status dm_retain(dm_ref ref);
 DM_API dm_status dm_release(dm_ref ref);
@@ -453,6 +492,12 @@ DM_API int dm_arg_count(dm_call *call);
     _Generic((x_), dm_buffer *: dm_return_buffer_at, default: dm_return_plain_at_)(                \
         (call_), (i_), _Generic((x_), dm_buffer *: (x_), default: dm_value_or_none_(x_)))
 DM_API int dm_return_count(dm_call *call);
+
+/*
+ * Is this task to stop? It has been cancelled (dm_cancel): tidy up and `return DM_ERR_CANCELLED`, or return
+ * what there is. One load, as a rule: ask in every turn of a loop. Any thread of the task.
+ */
+DM_API bool dm_cancelled(dm_call *call);
 
 /* Report a failure of the task's own: `return dm_fail(call, "voxel %d has no signal", i);` */
 DM_API dm_status dm_fail(dm_call *call, const char *format, ...) DM_PRINTF(2, 3);

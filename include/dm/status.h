@@ -54,7 +54,7 @@
     X(DM_ERR_IO, "a file could not be read or written")                                            \
     X(DM_ERR_FORMAT, "a file is not what it should be")                                            \
     X(DM_ERR_NUMERIC, "a computation has no answer")                                               \
-    X(DM_ERR_CANCELLED, "it was cancelled")                                                        \
+    X(DM_ERR_CANCELLED, "the task was cancelled")                                                  \
     X(DM_ERR_DISK_FULL, "there is no room on the disk to spill to")                                \
     X(DM_ERR_CORRUPT, "spilled bytes were damaged on the disk")                                    \
     X(DM_ERR_SPILL_UNSAFE, "others could interfere with the spill directory")                      \
