@@ -100,6 +100,18 @@ DM_REMOTE(leaves_many)
     return dm_return(call, first);
 }
 
+/* The same with tasks of several values; one value of the first has another holder then. */
+DM_REMOTE(leaves_many_of_several)
+{
+    dm_ref refs[3], first = DM_NO_REF;
+    for (int i = 0; i < 50; i++) {
+        dm_remote_n(refs, 3, counts, i);
+        first = i == 0 ? refs[1] : first;
+    }
+    stand_before(&common->gate);
+    return dm_return(call, first);
+}
+
 /* The same, and the latest is an argument of another. */
 DM_REMOTE(leaves_a_chain)
 {
@@ -533,6 +545,45 @@ static void children_go_with_it(void **state)
     end();
 }
 
+static void children_of_several_values_go_with_it(void **state)
+{
+    (void)state;
+    begin(DM_ENGINE_PROCESSES, 1);
+    dm_ref parent = dm_remote(leaves_many_of_several), value;
+    assert_soon(stats_now().tasks_submitted == 51);
+    assert_ok(dm_cancel_within(parent, DM_NONE));
+    assert_soon(stats_now().tasks_failed == 50);
+    atomic_store(&common->gate, true);
+    assert_ok(dm_get(parent, &value));
+    assert_refused(dm_get(value, (void *)NULL), DM_ERR_CANCELLED, "counts");
+    assert_int_equal(atomic_load(&common->runs), 0);
+    release_all((dm_ref[]){parent, value}, 2);
+    end();
+}
+
+/* To cancel one of several values is to cancel their task. */
+static void several_values(void **state)
+{
+    (void)state;
+    dm_ref unbegun[3], running[2];
+    begin(DM_ENGINE_PROCESSES, 1);
+    dm_remote_n(running, 2, holds_up);
+    assert_soon(atomic_load(&common->holders) == 1);
+    dm_remote_n(unbegun, 3, counts, 1);
+    assert_ok(dm_cancel(unbegun[1]));
+    for (int i = 0; i < 3; i++)
+        assert_refused(dm_get_within(unbegun[i], (void *)NULL, 0), DM_ERR_CANCELLED, "before it began");
+    assert_ok(dm_cancel_within(running[1], 0));
+    for (int i = 0; i < 2; i++)
+        assert_refused(dm_get(running[i], (void *)NULL), DM_ERR_CANCELLED, "while it ran");
+    assert_ok(dm_cancel(running[0]));
+    assert_int_equal(stats_now().workers_lost, 1);
+    assert_int_equal(atomic_load(&common->runs), 0);
+    release_all(unbegun, 3);
+    release_all(running, 2);
+    end();
+}
+
 static void children_in_a_chain(dm_engine engine, int64_t grace_ms)
 {
     int x;
@@ -742,6 +793,8 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(blocked_in_get),
     cmocka_unit_test(blocked_in_wait),
     cmocka_unit_test(children_go_with_it),
+    cmocka_unit_test(children_of_several_values_go_with_it),
+    cmocka_unit_test(several_values),
     cmocka_unit_test(children_that_wait_for_each_other),
     cmocka_unit_test(a_child_that_runs),
     ENGINE_CASES(from_a_task),
