@@ -971,8 +971,8 @@ dm_status dmi_inside_wait(dmi_worker *worker, const dm_ref *refs, size_t n, size
             return dmi_error(DM_ERR_TIMEOUT, "dm_wait: fewer than %zu of %zu after %lld ms", k, n,
                              (long long)timeout_ms);
         /* Any of them may be next: wait for one a moment, then look at all. */
-        int64_t look = k != n && LOOK_MS < left ? LOOK_MS : left;
-        await(worker, (uint32_t)refs[missing].id, timeout_ms < 0 && k == n ? DM_NONE : look);
+        int64_t look = k < n && left > LOOK_MS ? LOOK_MS : timeout_ms < 0 ? -1 : left;
+        await(worker, (uint32_t)refs[missing].id, look);
     }
     return DM_OK;
 }
