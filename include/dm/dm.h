@@ -595,7 +595,152 @@ DM_API dm_status dm_stats_get(dm_stats *out) DM_NODISCARD;
 /* The process ids of the workers, at most `n`; returns how many there are. For tests and tools. */
 DM_API int dm_worker_pids(int *pids, int n);
 
-/* ---- 6. Beneath the macros: plain functions, for bindings -------------------------------------- */
+/* ---- 6. One function over many items ---------------------------------------------------------- */
+
+/*
+ * dm_map runs a function over n items in as many tasks as are worth it, and gathers the results in order:
+ *
+ *     DM_MAP(lengthen)                              // registers itself; runs in workers, over a range of items
+ *     {
+ *         double factor, *y;
+ *         const double *x;
+ *         DM_TRY(dm_arg(call, 0, &factor));         // arguments that all tasks share
+ *         DM_TRY(dm_range_items(range, &x));
+ *         DM_TRY(dm_range_results(range, &y));
+ *         for (size_t i = 0; i < range->n; i++)
+ *             y[i] = factor * x[i];
+ *         return DM_OK;
+ *     }
+ *
+ *     DM_TRY(dm_map(lengthen, DM_ITEMS(x, n), DM_RESULTS(y), 2.0));
+ *
+ * The results are the same whatever the engine, the workers and the chunks, if the function treats each item for
+ * itself.
+ */
+
+/* Items first .. first + n - 1 of the whole: what one task does. Mine, until it returns. */
+typedef struct dm_range {
+    size_t first, n;
+    const void *items;      /* item `first` and the n - 1 behind it; NULL if there are indexes only */
+    dm_dtype item_dtype;
+    size_t item_elements;   /* of one item */
+    void *results;          /* room for n results, zeroed; NULL if none are gathered */
+    dm_dtype result_dtype;
+    size_t result_elements; /* of one result */
+    const char *function;
+} dm_range;
+
+/*
+ * Define a function to map: DM_MAP(name) { ... } gives a body with two parameters, `call` as in DM_REMOTE and
+ * `const dm_range *range`. It writes a result for each of the n items; what it leaves out is 0. dm_arg and dm_local
+ * count the shared arguments from 0, and each must be read, as in any task. A failure that it returns is that of its
+ * whole chunk. It is run by dm_map only; DM_REMOTE_DECLARE makes it known elsewhere.
+ */
+#define DM_MAP(name_)                                                                              \
+    static dm_status dm_mapped_##name_(dm_call *call, const dm_range *range);                      \
+    DM_REMOTE(name_)                                                                               \
+    {                                                                                              \
+        return dm_map_chunk(call, dm_mapped_##name_);                                              \
+    }                                                                                              \
+    static dm_status dm_mapped_##name_(__attribute__((unused)) dm_call *call,                      \
+                                       __attribute__((unused)) const dm_range *range)
+
+/*
+ * dm_range_items(range, &x), dm_range_results(range, &y): the items (x points to const) and the results as what they
+ * are: pointers to numbers, to rows (const double (*x)[3]), or to structs. Another element type or size is DM_ERR_TYPE,
+ * naming both; rows of a width known only at run time are read through a pointer to their element. Mine, until the
+ * task returns.
+ */
+#define dm_range_items(range_, out_)                                                               \
+    dm_range_items_as((range_), DM_DTYPE_OF_(**(out_)), sizeof(**(out_)), (void *)(out_))
+#define dm_range_results(range_, out_)                                                             \
+    dm_range_results_as((range_), DM_DTYPE_OF_(**(out_)), sizeof(**(out_)), (void *)(out_))
+
+/* Where results go: `elements` of a dtype for each item. `data` may be NULL if options.gather takes them. */
+typedef struct dm_results {
+    void *data;
+    dm_dtype dtype;
+    size_t elements;
+} dm_results;
+
+/*
+ * n items side by side at x, and room for as many results at y: an array (or a pointer to the first) of numbers, of
+ * rows (double x[][3]) or of structs, which travel as bytes. Not of pointers: they mean nothing in another process.
+ */
+#define DM_ITEMS(x_, n_)                                                                           \
+    (&(const dm_array){.data = (x_), .dtype = DM_DTYPE_OF_((x_)[0]), .ndim = 2,                    \
+                       .shape = {(n_), sizeof((x_)[0]) / dm_dtype_bytes(DM_DTYPE_OF_((x_)[0]))}})
+#define DM_RESULTS(y_)                                                                             \
+    ((dm_results){(y_), DM_DTYPE_OF_((y_)[0]), sizeof((y_)[0]) / dm_dtype_bytes(DM_DTYPE_OF_((y_)[0]))})
+#define DM_NO_RESULTS ((dm_results){0})
+
+/* How it is done. All 0, or NULL for the whole, is fine. Callbacks run in the calling thread, in which they may call
+ * dmrt; all are given `context`. */
+typedef struct dm_map_options {
+    size_t items_per_task; /* 0: chosen while it runs, from the time that items take: a few milliseconds a task */
+    size_t in_flight;      /* tasks submitted and not gathered, at most; 0: enough to keep the workers busy, within
+                              256 MiB and a quarter of the store */
+    const dm_task_options *task;
+    void *context;
+    /* n_done never falls, and is n in the end. Not called if n is 0. */
+    void (*progress)(void *context, size_t n_done, size_t n);
+    /* Items that fail: with this, the map goes on, and tells of each of them: its index, and why. A task that fails is
+     * run again in halves until the item is found, so all others have their results. Without it, the first failure
+     * ends the map. */
+    void (*failed)(void *context, size_t item, dm_status status, const char *said);
+    /* Items that do not lie side by side: write items first .. first + n - 1 to `items`. The array given to dm_map has
+     * their number and type then, and data NULL. May be asked for the same items twice. A failure ends the map. */
+    dm_status (*fill)(void *context, size_t first, size_t n, void *items);
+    /* Each task's value, in order of items: the array of its results, or, with DM_NO_RESULTS, what the function gave
+     * dm_return, of any type and size. Mine until it returns; dm_retain it to keep it. A failure ends the map. */
+    dm_status (*gather)(void *context, size_t first, size_t n, dm_ref value);
+} dm_map_options;
+
+/*
+ * dm_map(function, over, results, shared arguments...): run it over all items, and wait. `over` is
+ *   an integer n    for indexes 0 .. n-1, and no items
+ *   an array        DM_ITEMS(x, n) or a dm_array *: its first dimension counts the items. Copied, a chunk at a time
+ *   a dm_ref        such an array in the store, or to be: each task reads its part where it lies, nothing is copied
+ * `results` is DM_RESULTS(y) with room for n of them at y, or DM_NO_RESULTS. Shared arguments are what dm_remote
+ * takes, up to 16; strings and arrays are put into the store, once.
+ * The first failure ends it (options.failed changes that): no new tasks, and those under way are abandoned. Its status
+ * and sentence are those of the first task in order of items that failed, with the items' indexes; the results before
+ * them are in place, those after may be or not. Nothing beyond n results is written.
+ * Opens a scope. May be called from a task, too: from there it opens none, and the tasks go to all workers.
+ * Returns DM_ERR_INVALID for what makes no sense, DM_ERR_TYPE if a task returned something else than its results,
+ * what dm_get returns. Blocks.
+ */
+#define dm_map(function_, over_, results_, ...)                                                    \
+    dm_map_over(&(function_), NULL, dm_value_of(over_), (results_), DM_VALUES_(__VA_ARGS__),       \
+                DM_COUNT_(__VA_ARGS__))
+
+/* The same with options: dm_map_with((&(dm_map_options){.progress = draw}), function, over, results, shared...) */
+#define dm_map_with(options_, function_, over_, results_, ...)                                     \
+    dm_map_over(&(function_), (options_), dm_value_of(over_), (results_), DM_VALUES_(__VA_ARGS__), \
+                DM_COUNT_(__VA_ARGS__))
+
+/* Beneath the macros. */
+typedef dm_status (*dm_map_body)(dm_call *call, const dm_range *range);
+
+DM_API dm_status dm_map_over(const dm_function *function, const dm_map_options *options, dm_value over,
+                             dm_results results, const dm_value *shared, size_t count) DM_NODISCARD;
+DM_API dm_status dm_map_chunk(dm_call *call, dm_map_body body) DM_NODISCARD;
+/* `out` points to a pointer; `bytes` is the size of an element, or of a whole item. */
+DM_API dm_status dm_range_items_as(const dm_range *range, dm_dtype dtype, size_t bytes, void *out) DM_NODISCARD;
+DM_API dm_status dm_range_results_as(const dm_range *range, dm_dtype dtype, size_t bytes, void *out) DM_NODISCARD;
+
+/* The dtype of a number, or of the elements of a row of numbers; of anything else, bytes. */
+#define DM_DTYPE_OF_(x)                                                                            \
+    _Generic((x), DM_DTYPE_CASES_(bool, DM_U8), DM_DTYPE_CASES_(char, DM_U8),                      \
+             DM_DTYPE_CASES_(signed char, DM_I8), DM_DTYPE_CASES_(unsigned char, DM_U8),           \
+             DM_DTYPE_CASES_(short, DM_I16), DM_DTYPE_CASES_(unsigned short, DM_U16),              \
+             DM_DTYPE_CASES_(int, DM_I32), DM_DTYPE_CASES_(unsigned, DM_U32),                      \
+             DM_DTYPE_CASES_(long, DM_I64), DM_DTYPE_CASES_(unsigned long, DM_U64),                \
+             DM_DTYPE_CASES_(long long, DM_I64), DM_DTYPE_CASES_(unsigned long long, DM_U64),      \
+             DM_DTYPE_CASES_(float, DM_F32), DM_DTYPE_CASES_(double, DM_F64), default: DM_U8)
+#define DM_DTYPE_CASES_(type_, dtype_) type_: dtype_, type_ *: dtype_, const type_ *: dtype_
+
+/* ---- 7. Beneath the macros: plain functions, for bindings -------------------------------------- */
 
 /* What a result pointer points to. */
 typedef enum dm_into {
