@@ -449,7 +449,8 @@ DM_API dm_ref dm_put_value(dm_value value);
  *                      Engines threads and serial kill nobody: there it is only asked.
  *   It is done:        nothing happens; its value stays.
  * What it has submitted is cancelled with it, unless somebody else holds it or it is an argument of a task that
- * is wanted; what it submits from then on never begins.
+ * is wanted; what it submits from then on never begins. One of several values (dm_remote_n) stands for its task:
+ * the others fail with it.
  * The grace is options.cancel_grace_ms; dm_cancel_within gives another: 0 kills at once, DM_NONE never. A
  * second call sets a new one. From a task the request is posted, and a failure other than the ref's is not told.
  * Returns DM_ERR_INVALID for a value that was put, DM_ERR_STALE, DM_ERR_BADREF, DM_ERR_NOMEM. Does not block, and
