@@ -176,6 +176,13 @@ static void every_kind_sums_the_same(void **state)
     golden_close(&g);
 }
 
+static void stand_at(dmi_fwdti_point *at, const double *u)
+{
+    memcpy(at->x, u, sizeof at->x);
+    at->f = (1 - cos(u[7])) / 2;
+    at->slope = sin(u[7]) / 2;
+}
+
 /* The derivatives of the residuals against differences of them: half the gradient of the squares. */
 static void derivatives_are_those_of_the_residuals(void **state)
 {
@@ -185,21 +192,20 @@ static void derivatives_are_those_of_the_residuals(void **state)
     water w = water_open(g.gradients, DM_FWDTI_NLS);
     dmi_fwdti_point at = {.t = w.workspace->t[0], .r = w.workspace->r[0]};
     dmi_fwdti_normal normal;
-    const double x[DMI_FWDTI_UNKNOWNS] = {1e-3, 1e-4, 8e-4, -1e-4, 2e-4, 5e-4, -7, 1.1};
+    const double u[DMI_FWDTI_UNKNOWNS] = {1e-3, 1e-4, 8e-4, -1e-4, 2e-4, 5e-4, -7, 1.1};
     memcpy(w.workspace->s, g.signals, w.model->n * sizeof(double));
     for (int j = 0; j < DMI_FWDTI_UNKNOWNS; j++) {
         double squares[2];
-        const double step = 1e-5 * fabs(x[j]);
+        const double step = 1e-5 * fabs(u[j]);
         for (int side = 0; side < 2; side++) {
-            memcpy(at.x, x, sizeof x);
-            at.x[j] += side ? step : -step;
-            at.f = (1 - cos(at.x[7])) / 2;
+            double aside[DMI_FWDTI_UNKNOWNS];
+            memcpy(aside, u, sizeof u);
+            aside[j] += side ? step : -step;
+            stand_at(&at, aside);
             w.model->sweeps->residuals(w.model, w.workspace, &at);
             squares[side] = at.squares;
         }
-        memcpy(at.x, x, sizeof x);
-        at.f = (1 - cos(x[7])) / 2;
-        at.slope = sin(x[7]) / 2;
+        stand_at(&at, u);
         w.model->sweeps->residuals(w.model, w.workspace, &at);
         w.model->sweeps->derivatives(w.model, &at, &normal);
         const double gradient = (squares[1] - squares[0]) / (2 * step) / 2;
