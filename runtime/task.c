@@ -441,7 +441,7 @@ bool dmi_task_inner(dmi_session *session, uint32_t index, uint32_t *inner)
             return ref_in_slot(session, slot_of(session, index), inner);
     }
     *inner = task->contains - 1;
-    return task->contains != 0;
+    return task->contains != 0 && !(task->contains & DMI_LIST); /* who asks may be a worker gone wild */
 }
 
 bool dmi_task_inner_at(dmi_session *session, uint32_t index, size_t i, uint32_t *inner)
