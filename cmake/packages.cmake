@@ -23,8 +23,11 @@ endfunction()
 pkg_search_module(MSGPACK REQUIRED QUIET msgpack-c msgpack)
 set(DMRT_MSGPACK_MODULE ${MSGPACK_MODULE_NAME})
 
-set(DMRT_RUNTIME_MODULES libuv jemalloc ${DMRT_MSGPACK_MODULE} liblz4 libxxhash)
+set(DMRT_RUNTIME_MODULES libuv ${DMRT_MSGPACK_MODULE} liblz4)
+include(cmake/jemalloc.cmake)
 dmrt_modules(RUNTIME ${DMRT_RUNTIME_MODULES})
+pkg_check_modules(xxhash REQUIRED QUIET libxxhash) # for its header
+list(APPEND DMRT_RUNTIME_INCLUDE_DIRS ${xxhash_INCLUDE_DIRS})
 dmrt_modules(MODELS openblas lapacke zlib)
 dmrt_modules(TOOLS libcjson libpng zlib)
 list(APPEND DMRT_RUNTIME_LIBRARIES pthread)

@@ -61,6 +61,25 @@ struct dmi_heap {
     size_t purge_mib[3];
 };
 
+/* ---- settings ---- */
+
+/* What jemalloc calls in place of secure_getenv and readlink (cmake/jemalloc.cmake): MALLOC_CONF and
+ * /etc/malloc.conf are for the program's own jemalloc. */
+char *dmi_heap_getenv(const char *name);
+ssize_t dmi_heap_readlink(const char *path, char *to, size_t room);
+
+char *dmi_heap_getenv(const char *name)
+{
+    (void)name;
+    return NULL;
+}
+
+ssize_t dmi_heap_readlink(const char *path, char *to, size_t room)
+{
+    (void)path, (void)to, (void)room;
+    return -1;
+}
+
 /* ---- hooks ---- */
 
 static size_t offset_of(const dmi_heap *heap, const void *address)
@@ -170,7 +189,7 @@ static void prime(dmi_heap *heap)
     }
 }
 
-static dm_status make_arena(dmi_heap *heap)
+static bool make_arena(dmi_heap *heap)
 {
     heap->hooks = (extent_hooks_t){.alloc = hook_alloc, /* no dalloc: ranges are kept */
                                    .commit = hook_commit,
@@ -181,8 +200,7 @@ static dm_status make_arena(dmi_heap *heap)
     size_t bytes = sizeof heap->arena;
     if (mallctl("experimental.arenas_create_ext", &heap->arena, &bytes, &config, sizeof config) !=
         0)
-        return dmi_error(DM_ERR_NOMEM, "jemalloc can make no arena for the store's heap");
-    heap->has_arena = true;
+        return false;
     ssize_t when_asked = -1, at_once = 0;
     control(heap, "dirty_decay_ms", &when_asked, sizeof when_asked);
     control(heap, "muzzy_decay_ms", &at_once, sizeof at_once);
@@ -190,11 +208,19 @@ static dm_status make_arena(dmi_heap *heap)
     mallctlnametomib("arena.0.purge", heap->purge_mib, &length);
     heap->purge_mib[1] = heap->arena;
     prime(heap);
-    bytes = sizeof heap->tcache;
-    if (mallctl("tcache.create", &heap->tcache, &bytes, NULL, 0) != 0)
-        return dmi_error(DM_ERR_NOMEM, "jemalloc can make no cache for the store's heap");
-    heap->has_tcache = true;
-    return DM_OK;
+    return true;
+}
+
+/* Under the lock. jemalloc comes with the first object: a session or a worker that never has one starts
+ * in half the time. False if there is no memory for it; the next object tries again. */
+static bool is_ready(dmi_heap *heap)
+{
+    if (!heap->has_arena)
+        heap->has_arena = make_arena(heap);
+    size_t bytes = sizeof heap->tcache;
+    if (heap->has_arena && !heap->has_tcache)
+        heap->has_tcache = mallctl("tcache.create", &heap->tcache, &bytes, NULL, 0) == 0;
+    return heap->has_tcache;
 }
 
 /* ---- begin and end ---- */
@@ -212,9 +238,7 @@ static dm_status fill(dmi_heap *heap, int fd, dmi_word *committed, const dmi_wor
         return dmi_error(DM_ERR_NOMEM, "no memory for a heap over %zu bytes of shared memory",
                          heap->end - heap->first);
     heap->snug_at = map;
-    dm_status status =
-        dmi_backing_init(&heap->backing, fd, heap->first, heap->end, committed, granted);
-    return status == DM_OK ? make_arena(heap) : status;
+    return dmi_backing_init(&heap->backing, fd, heap->first, heap->end, committed, granted);
 }
 
 dm_status dmi_heap_create(dmi_heap **out, dmi_segment *segment, size_t first, size_t end,
@@ -274,6 +298,8 @@ static size_t snug(size_t bytes)
 /* Under the lock. Warm memory first; then fresh; then what the cache hoards. */
 static char *allocate(dmi_heap *heap, size_t bytes)
 {
+    if (!is_ready(heap))
+        return NULL;
     int flags = MALLOCX_ARENA(heap->arena) | MALLOCX_TCACHE(heap->tcache);
     heap->most = bytes < SNUG_LEAST ? SIZE_MAX : snug(bytes);
     heap->may_take = WARM;
@@ -335,8 +361,10 @@ size_t dmi_heap_growth_for(const dmi_heap *heap, size_t bytes)
 void dmi_heap_trim(dmi_heap *heap)
 {
     pthread_mutex_lock(&heap->lock);
-    flush(heap);
-    purge(heap);
+    if (heap->has_tcache) {
+        flush(heap);
+        purge(heap);
+    }
     pthread_mutex_unlock(&heap->lock);
     dmi_backing_trim(&heap->backing);
 }

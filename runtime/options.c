@@ -7,7 +7,6 @@
 
 #include <errno.h>
 #include <limits.h>
-#include <math.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -127,24 +126,28 @@ static dm_status settle_size(const number *of, size_t given, size_t *out)
 
 /* ---- what this process may use ---- */
 
-int dmi_usable_cpus(void)
+static int usable_cpus(double quota)
 {
     cpu_set_t sets[16]; /* 16,384 CPUs; the kernel refuses a set that is too small */
     int cpus = 1;
     if (sched_getaffinity(0, sizeof sets, sets) == 0)
         cpus = CPU_COUNT_S(sizeof sets, sets);
-    double quota = dmi_cgroup_read("").cpus;
-    if (quota > 0 && ceil(quota) < cpus)
-        cpus = (int)ceil(quota);
+    if (quota > 0 && quota < cpus)
+        cpus = (int)quota + ((int)quota < quota);
     return cpus < 1 ? 1 : cpus;
 }
 
-size_t dmi_usable_memory(void)
+static size_t usable_memory(size_t limit)
 {
     long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
     size_t bytes = pages > 0 && page > 0 ? (size_t)pages * (size_t)page : (size_t)1 << 30;
-    size_t limit = dmi_cgroup_read("").bytes;
     return limit > 0 && limit < bytes ? limit : bytes;
+}
+
+dmi_usable dmi_usable_here(void)
+{
+    dmi_cgroup limits = dmi_cgroup_read("");
+    return (dmi_usable){usable_cpus(limits.cpus), usable_memory(limits.bytes)};
 }
 
 /* ---- the settings one by one ---- */
@@ -187,7 +190,6 @@ static dm_status settle_engine(dmi_settings *settings, dm_engine given)
 
 static dm_status settle_workers(dmi_settings *settings, int given)
 {
-    settings->cpus = dmi_usable_cpus();
     int64_t workers;
     DM_TRY(settle_number(&(number){"workers", "DM_WORKERS", "1 to 250", 1, MAX_WORKERS, INT64_MIN,
                                    settings->cpus < MAX_WORKERS ? settings->cpus : MAX_WORKERS},
@@ -196,11 +198,9 @@ static dm_status settle_workers(dmi_settings *settings, int given)
     return DM_OK;
 }
 
-static dm_status settle_store(dmi_settings *settings, size_t given)
+static dm_status settle_store(dmi_settings *settings, size_t given, size_t memory)
 {
-    size_t standard = 0;
-    if (given == 0 && !getenv("DM_STORE_BYTES"))
-        standard = dmi_usable_memory() / 10 * 3;
+    size_t standard = memory / 10 * 3;
     if (standard < MIN_STORE_BYTES)
         standard = MIN_STORE_BYTES;
     if (standard > MAX_STORE_BYTES)
@@ -357,10 +357,11 @@ dm_status dmi_settings_settle(dmi_settings *settings, const dm_options *options)
     static const dm_options none;
     if (!options)
         options = &none;
-    *settings = (dmi_settings){.log = log_to_stderr};
+    dmi_usable usable = dmi_usable_here();
+    *settings = (dmi_settings){.log = log_to_stderr, .cpus = usable.cpus};
     DM_TRY(settle_engine(settings, options->engine));
     DM_TRY(settle_workers(settings, options->workers));
-    DM_TRY(settle_store(settings, options->store_bytes));
+    DM_TRY(settle_store(settings, options->store_bytes, usable.memory));
     DM_TRY(settle_spill(settings, options));
     DM_TRY(settle_retries(settings, options->retries));
     DM_TRY(settle_times(settings, options));

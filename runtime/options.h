@@ -41,10 +41,13 @@ dm_status dmi_settings_settle(dmi_settings *settings, const dm_options *options)
 /* "64M" -> 67108864. False if it is no size: digits, then nothing or one of K M G T, any case. */
 bool dmi_parse_size(const char *text, size_t *bytes);
 
-/* CPUs this process may use: affinity, and the cgroup's quota rounded up. At least 1. */
-int dmi_usable_cpus(void);
+/* What this process may use: CPUs by affinity and its cgroup's quota rounded up, at least 1; bytes of
+ * memory of the machine or of its cgroup, whichever is less. */
+typedef struct dmi_usable {
+    int cpus;
+    size_t memory;
+} dmi_usable;
 
-/* Bytes of memory this process may use: of the machine or of its cgroup, whichever is less. */
-size_t dmi_usable_memory(void);
+dmi_usable dmi_usable_here(void);
 
 #endif

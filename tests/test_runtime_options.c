@@ -35,9 +35,9 @@ static void defaults_need_no_thought(void **state)
     dmi_settings s;
     assert_int_equal(dmi_settings_settle(&s, NULL), DM_OK);
     assert_int_equal(s.engine, DM_ENGINE_PROCESSES);
-    assert_int_equal(s.workers, dmi_usable_cpus());
-    assert_int_equal(s.cpus, dmi_usable_cpus());
-    assert_int_equal(s.store_bytes, dmi_usable_memory() / 10 * 3);
+    assert_int_equal(s.workers, dmi_usable_here().cpus);
+    assert_int_equal(s.cpus, dmi_usable_here().cpus);
+    assert_int_equal(s.store_bytes, dmi_usable_here().memory / 10 * 3);
     assert_string_equal(s.spill_dir, "/var/tmp");
     assert_int_equal(s.retries, 3);
     assert_int_equal(s.task_limit_ms, -1);
