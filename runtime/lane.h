@@ -50,6 +50,7 @@ static inline bool dmi_lane_has_room(const dmi_lane *lane)
 /* Make pushed entries visible, and wake the worker if it sleeps. */
 static inline void dmi_lane_publish(dmi_session *session, dmi_lane *lane)
 {
+    dmi_word_prepare(&lane->down->fresh, dmi_word_peek(&lane->down->ring[lane->published % DMI_RING]));
     dmi_word_publish(&lane->down->tail, lane->pushed);
     lane->published = lane->pushed;
     if (lane->held && session->ready_count == 0) {

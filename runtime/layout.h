@@ -184,7 +184,7 @@ static inline uint32_t dmi_refword_index(uint64_t ref)
 
 /* ---- D's header ---- */
 
-#define DMI_ABI 0x646d727400000006u /* changes with this file */
+#define DMI_ABI 0x646d727400000007u /* changes with this file */
 
 enum { DMI_NOBODY, DMI_DRIVER, DMI_SUPERVISOR };
 
@@ -211,6 +211,7 @@ typedef struct dmi_down {
     dmi_word closing;           /* the session ends: return */
     dmi_word run_now;           /* count << 32 | record index: run this although you are blocked */
     dmi_word asks;              /* words of `asked` that are not 0 */
+    dmi_word fresh;             /* the record of the first entry that came with `tail`: to have a look at, no more */
     _Alignas(64) dmi_word up_head; /* messages taken */
     dmi_word free_tail;            /* freed objects told */
     dmi_word trim;                 /* how often the worker was asked to give free memory back */
@@ -271,8 +272,8 @@ typedef struct dmi_message {
 static_assert(sizeof(dmi_message) == 128, "a message is two cache lines");
 
 typedef struct dmi_up {
-    _Alignas(64) dmi_word claim; /* ring entries taken to be run (law 3) */
-    dmi_word done;               /* ring entries finished; short tasks are counted in groups */
+    _Alignas(64) dmi_word claim; /* ring entries taken to be run (law 3); alone: the driver looks at the others */
+    _Alignas(64) dmi_word done;  /* ring entries finished; short tasks are counted in groups */
     dmi_word nested;             /* record index + 1 of the innermost run_now task; 0: none */
     dmi_word mean_ns;            /* what a task takes, smoothed */
     _Alignas(64) dmi_word asleep; /* ring my bell */

@@ -243,12 +243,16 @@ void dmi_worker_unclaim(dmi_worker *worker)
     dmi_word_publish(&worker->up->claim, worker->claimed);
 }
 
+static inline void prefetch_record(const dmi_worker *worker, uint64_t index)
+{
+    if (index < DMI_MAX_RECORDS)
+        __builtin_prefetch(&worker->records[index]);
+}
+
 static inline void run_entry(dmi_worker *worker)
 {
     uint64_t entry = dmi_word_load(&worker->down->ring[worker->next % DMI_RING]);
-    uint64_t behind = dmi_word_peek(&worker->down->ring[(worker->next + 1) % DMI_RING]);
-    if (behind < DMI_MAX_RECORDS)
-        __builtin_prefetch(&worker->records[behind]);
+    prefetch_record(worker, dmi_word_peek(&worker->down->ring[(worker->next + 1) % DMI_RING]));
     if (entry != DMI_VOID && dmi_call_run(worker, (uint32_t)entry) == DMI_UNRUN)
         dmi_worker_post(worker, &(dmi_message){.kind = DMI_MSG_BOUNCED});
     worker->done = ++worker->next;
@@ -262,6 +266,7 @@ static inline bool take_turn(dmi_worker *worker)
     uint64_t tail = dmi_word_load(&worker->down->tail);
     if (tail == worker->next)
         return false;
+    prefetch_record(worker, dmi_word_peek(&worker->down->fresh)); /* while its entry is still on the way */
     claim(worker, tail);
     while (worker->next < worker->claimed)
         run_entry(worker);
