@@ -77,6 +77,17 @@ static inline void dmi_fence(void)
 #pragma GCC diagnostic pop
 }
 
+/* Ask for a line that will be written, in good time: another core has it, and gives it up. (The compiler's
+ * builtin asks for a copy to read where it must serve the first x86-64, too; those take this for a no-op.) */
+static inline void dmi_prefetch_write(const void *line)
+{
+#if defined(__x86_64__)
+    __asm__ volatile("prefetchw %0" : : "m"(*(const char *)line));
+#else
+    __builtin_prefetch(line, 1);
+#endif
+}
+
 /* One turn of a spinning wait. */
 static inline void dmi_relax(void)
 {

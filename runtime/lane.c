@@ -11,12 +11,14 @@
 
 #include "runtime/dispatch.h"
 #include "runtime/inputs.h"
+#include "runtime/quick.h"
 #include "runtime/remains.h"
 #include "runtime/readers.h"
 #include "runtime/task.h"
 
 enum {
     BATCH = 32,      /* entries published together while the worker is busy anyway */
+    ENTRIES_A_LINE = 64 / sizeof(dmi_word),
     STACK_NS = 10000 /* a task behind others that take as long may be stuck there */
 };
 
@@ -153,6 +155,16 @@ void dmi_seats_bury(dmi_session *session)
 
 /* ---- the ring ---- */
 
+/* The worker has nothing to do, and the task is not one of many short ones: a publication costs more than
+ * those, and their worker has time. They go together, at the latest when a result is waited for. */
+static inline bool is_wanted_now(const dmi_lane *lane)
+{
+    enum { SHORT_NS = 1000 };
+    bool alone = lane->pushed - lane->reaped == 1;
+    return lane->published == dmi_word_peek(&lane->up->done) &&
+           (alone || dmi_word_peek(&lane->up->mean_ns) - 1 >= SHORT_NS - 1); /* also if nothing is known */
+}
+
 bool dmi_lane_push(dmi_session *session, dmi_lane *lane, uint32_t index)
 {
     uint32_t slot;
@@ -168,13 +180,13 @@ bool dmi_lane_push(dmi_session *session, dmi_lane *lane, uint32_t index)
     task->position = lane->pushed;
     lane->sent[lane->pushed % DMI_RING] = index + 1;
     dmi_word_prepare(&lane->down->ring[lane->pushed % DMI_RING], index);
-    lane->pushed++;
+    if (lane->pushed++ % ENTRIES_A_LINE == 0)
+        dmi_prefetch_write(&lane->down->ring[(lane->pushed + 2 * ENTRIES_A_LINE) % DMI_RING]);
     /* A look at the worker's words only once a batch: each look takes its cache line away. */
     bool first = lane->pushed - lane->published == 1;
     if (first && lane->pushed - lane->reaped > 1 && dmi_word_peek(&lane->up->mean_ns) - 1 >= STACK_NS - 1)
         session->stacked = true; /* also if nothing is known of it: 0 - 1 is large */
-    bool idle = first && lane->published == dmi_word_peek(&lane->up->done);
-    if (idle || lane->pushed - lane->published >= BATCH) {
+    if ((first && is_wanted_now(lane)) || lane->pushed - lane->published >= BATCH) {
         dmi_lane_publish(session, lane);
         return true;
     }
@@ -299,11 +311,18 @@ bool dmi_is_sent_here(dmi_session *session, const dmi_lane *lane, uint64_t index
 /* The entries up to `done` are finished, one way or another. */
 static void reap_entries(dmi_session *session, dmi_lane *lane, uint64_t done)
 {
+    enum { AHEAD = 8 };
     lane->stalled = false;
     for (; lane->reaped < done; lane->reaped++) {
         uint32_t *link = &lane->sent[lane->reaped % DMI_RING], index = *link - 1;
+        if (lane->reaped + AHEAD < done)
+            dmi_quick_ask_for_slot(session, lane, lane->reaped + AHEAD);
         if (*link == 0)
             continue;
+        if (index < session->task_high && dmi_quick_complete(session, lane, index)) {
+            *link = 0;
+            continue;
+        }
         if (!dmi_is_sent_here(session, lane, index)) {
             dmi_lane_condemn(lane, DM_ERR_WORKER_CORRUPT);
             return;

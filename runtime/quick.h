@@ -1,5 +1,5 @@
 /*
- * quick.h - the way of most tasks through the driver: a small result, read and released once.
+ * quick.h - the way of most tasks through the driver: a small result, found, read and released once.
  *
  * Each function does in one go what the general way does (runtime/driver.c, task.c, lane.c) by looking at
  * the same three lines (task, record, slot) in ten functions, one after the other, which costs three times
@@ -29,6 +29,22 @@ static inline const dmi_slot *dmi_quick_slot(dmi_session *session, uint32_t inde
     return slot;
 }
 
+/* A slot comes from the worker's cache: have it sent here some entries before it is read. */
+static inline void dmi_quick_ask_for_slot(dmi_session *session, const dmi_lane *lane, uint64_t position)
+{
+    uint32_t link = lane->sent[position % DMI_RING];
+    if (link != 0)
+        __builtin_prefetch(&lane->slots[dmi_where_position(dmi_word_peek(&dmi_record_at(session, link - 1)->where))]);
+}
+
+/* Results are mostly asked for in the order of submission. */
+static inline void dmi_quick_look_ahead(dmi_session *session, const dmi_task *task)
+{
+    enum { AHEAD = 6 };
+    if (task->state == DMI_TASK_SENT)
+        dmi_quick_ask_for_slot(session, &session->lanes[task->lane], task->position + AHEAD);
+}
+
 /* dm_get of a small value that is there. */
 static inline bool dmi_quick_get(dmi_session *session, uint32_t index, dm_into into, void *out,
                                  dm_status *status)
@@ -37,6 +53,7 @@ static inline bool dmi_quick_get(dmi_session *session, uint32_t index, dm_into i
     const dmi_slot *slot = dmi_quick_slot(session, index, &word);
     if (slot == NULL || into == DM_INTO_REF || into == DM_INTO_CONST_STRING)
         return false;
+    dmi_quick_look_ahead(session, dmi_task_at(session, index));
     *status = DM_OK;
     if (into == DM_INTO_NOTHING)
         return true;
@@ -59,6 +76,25 @@ static inline bool dmi_quick_is_plain(const dmi_session *session, const dmi_task
 {
     return task->holds == 1 && (task->pins | task->edges | task->contains | task->flags) == 0 &&
            task->rare == 0 && session->blocked_lanes == 0;
+}
+
+/* A task with a small value that somebody holds and nobody waits for, found in the ring of its lane. */
+static inline bool dmi_quick_complete(dmi_session *session, const dmi_lane *lane, uint32_t index)
+{
+    uint64_t word;
+    dmi_task *task = dmi_task_at(session, index);
+    if (task->state != DMI_TASK_SENT || task->lane != lane->index || task->holds == 0 ||
+        (task->edges | task->contains | task->flags) != 0 || task->rare != 0 ||
+        session->blocked_lanes != 0 || dmi_record_at(session, index)->flags != 0 ||
+        dmi_quick_slot(session, index, &word) == NULL)
+        return false;
+    task->state = DMI_TASK_DONE;
+    task->read_at = 0;
+    task->stay = 0;
+    session->seats[lane->segment].live++;
+    session->counts.tasks_done++;
+    session->unfinished--;
+    return true;
 }
 
 /* Account for a published task, if nothing that its worker said before is unheard. */

@@ -32,8 +32,12 @@
 
 bool dmi_task_new(dmi_session *session, uint32_t *index)
 {
-    enum { SMALL_TASKS = (1 << 20) / sizeof(dmi_task) }; /* beyond, pages are large */
-    if (session->task_free != 0) {
+    enum {
+        SMALL_TASKS = (1 << 20) / sizeof(dmi_task), /* beyond, pages are large */
+        REST = 32 /* entries that were freed last rest while their records come back from workers' caches */
+    };
+    if (session->free_count > REST || (session->free_count != 0 && session->task_high == DMI_MAX_RECORDS)) {
+        session->free_count--;
         *index = session->task_free - 1;
         session->task_free = dmi_task_at(session, *index)->next;
     } else if (session->task_high < DMI_MAX_RECORDS) {

@@ -243,16 +243,35 @@ void dmi_worker_unclaim(dmi_worker *worker)
     dmi_word_publish(&worker->up->claim, worker->claimed);
 }
 
-static inline void prefetch_record(const dmi_worker *worker, uint64_t index)
+/* ---- what comes next ---- */
+
+enum { RECORD_AHEAD = 4, SLOT_AHEAD = 2 }; /* tasks: the record is here when the slot is asked for */
+
+static inline const dmi_record *record_of_entry(const dmi_worker *worker, uint64_t position)
 {
-    if (index < DMI_MAX_RECORDS)
-        __builtin_prefetch(&worker->records[index]);
+    uint64_t index = dmi_word_peek(&worker->down->ring[position % DMI_RING]);
+    return index < DMI_MAX_RECORDS ? &worker->records[index] : NULL;
+}
+
+static inline void ask_for_record(const dmi_worker *worker, uint64_t position)
+{
+    const dmi_record *record = position < worker->claimed ? record_of_entry(worker, position) : NULL;
+    if (record != NULL)
+        __builtin_prefetch(record);
+}
+
+static inline void ask_for_slot(const dmi_worker *worker, uint64_t position)
+{
+    const dmi_record *record = position < worker->claimed ? record_of_entry(worker, position) : NULL;
+    if (record != NULL)
+        dmi_prefetch_write(&worker->slots[dmi_where_position(dmi_word_peek(&record->where))]);
 }
 
 static inline void run_entry(dmi_worker *worker)
 {
     uint64_t entry = dmi_word_load(&worker->down->ring[worker->next % DMI_RING]);
-    prefetch_record(worker, dmi_word_peek(&worker->down->ring[(worker->next + 1) % DMI_RING]));
+    ask_for_record(worker, worker->next + RECORD_AHEAD);
+    ask_for_slot(worker, worker->next + SLOT_AHEAD);
     if (entry != DMI_VOID && dmi_call_run(worker, (uint32_t)entry) == DMI_UNRUN)
         dmi_worker_post(worker, &(dmi_message){.kind = DMI_MSG_BOUNCED});
     worker->done = ++worker->next;
@@ -266,8 +285,10 @@ static inline bool take_turn(dmi_worker *worker)
     uint64_t tail = dmi_word_load(&worker->down->tail);
     if (tail == worker->next)
         return false;
-    prefetch_record(worker, dmi_word_peek(&worker->down->fresh)); /* while its entry is still on the way */
+    __builtin_prefetch(&worker->records[dmi_word_peek(&worker->down->fresh) % DMI_MAX_RECORDS]);
     claim(worker, tail);
+    for (uint64_t i = 0; i < RECORD_AHEAD; i++)
+        ask_for_record(worker, worker->next + i);
     while (worker->next < worker->claimed)
         run_entry(worker);
     say_done(worker);
