@@ -67,9 +67,13 @@ static dm_status decode(dm_call *call)
         call->seen = (bool *)(call->items + call->count);
     }
     memset(call->seen, 0, call->count * sizeof *call->seen);
-    for (uint32_t i = 0; i < call->count; i++)
-        if (!dmi_wire_next(&at, end, &call->items[i]))
+    for (uint32_t i = 0; i < call->count; i++) {
+        dmi_item *item = &call->items[i];
+        if (dmi_wire_next_ref(&at, end, &item->ref))
+            item->kind = DM_REF;
+        else if (!dmi_wire_next(&at, end, item))
             return dmi_error(DM_ERR_INVALID, "argument %u is not readable", i);
+    }
     return DM_OK;
 }
 
@@ -78,11 +82,15 @@ static const dmi_record *input_of(const dm_call *call, const dmi_item *item)
     return &call->worker->records[dmi_refword_index(item->ref)];
 }
 
-static bool inputs_are_there(const dm_call *call)
+static bool inputs_are_there(dm_call *call)
 {
-    for (uint32_t i = 0; i < call->count; i++)
-        if (call->items[i].kind == DM_REF && !await_input(call->worker, input_of(call, &call->items[i])))
+    for (uint32_t i = 0; i < call->count; i++) {
+        if (call->items[i].kind != DM_REF || dmi_is_plain(input_of(call, &call->items[i])))
+            continue;
+        call->all_plain = false;
+        if (!await_input(call->worker, input_of(call, &call->items[i])))
             return false;
+    }
     return true;
 }
 
@@ -347,7 +355,7 @@ static void hand_back(const dm_call *call)
 
 static dm_status run_body(dm_call *call)
 {
-    if (call->count > 0)
+    if (!call->all_plain)
         DM_TRY(check_inputs(call));
     dmi_error_clear();
     DM_TRY(call->function->body(call));
@@ -408,6 +416,7 @@ dmi_outcome dmi_call_run(dmi_worker *worker, uint32_t index)
     call.parts = NULL;
     call.staged.kind = 0;
     call.counted = false;
+    call.all_plain = true;
     call.read = 0;
     call.items = NULL;
     dm_status status = may_begin(&call);

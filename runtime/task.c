@@ -185,10 +185,13 @@ void dmi_task_each_input(dmi_session *session, uint32_t index,
     size_t bytes;
     const uint8_t *at = dmi_task_args(session, index, &bytes), *end = at + bytes;
     uint32_t count = dmi_record_at(session, index)->arg_count;
-    dmi_item item;
-    for (uint32_t i = 0; i < count && dmi_wire_next(&at, end, &item); i++)
-        if (item.kind == DM_REF)
-            visit(session, dmi_refword_index(item.ref), index);
+    uint64_t refword;
+    dmi_item other;
+    for (uint32_t i = 0; i < count; i++)
+        if (dmi_wire_next_ref(&at, end, &refword))
+            visit(session, dmi_refword_index(refword), index);
+        else if (!dmi_wire_next(&at, end, &other))
+            break;
 }
 
 static void pin_input(dmi_session *session, uint32_t input, uint32_t index)

@@ -74,7 +74,7 @@ static dmi_state found_failure(const dmi_slot *slot, uint32_t segment, dmi_found
     return DMI_BROKEN;
 }
 
-static const dmi_slot *slot_at(uint64_t where)
+static inline const dmi_slot *slot_at(uint64_t where)
 {
     size_t limit;
     const char *base = base_of(dmi_where_segment(where), &limit);
@@ -146,6 +146,16 @@ bool dmi_is_published(const dmi_record *record)
 bool dmi_is_at_hand(const dmi_record *record)
 {
     return dmi_is_published(record) && dmi_where_place(dmi_word_load(&record->where)) != DMI_DISK;
+}
+
+bool dmi_is_plain(const dmi_record *record)
+{
+    uint64_t where = dmi_word_load(&record->where);
+    if (dmi_where_place(where) != DMI_SLOT)
+        return dmi_where_place(where) == DMI_HERE;
+    const dmi_slot *slot = slot_at(where);
+    uint64_t word = slot ? dmi_word_load(&slot->word) : 0;
+    return dmi_slot_serial(word) == record->serial && dmi_slot_kind_of(word) == DMI_SLOT_INLINE;
 }
 
 size_t dmi_found_bytes(const dmi_found *found)

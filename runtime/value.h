@@ -35,6 +35,9 @@ dmi_state dmi_find(const dmi_record *record, dmi_found *found);
 bool dmi_is_published(const dmi_record *record);
 bool dmi_is_at_hand(const dmi_record *record);
 
+/* Is it a small value, which cannot be a failure? */
+bool dmi_is_plain(const dmi_record *record);
+
 /* What an object that was found takes, header included. */
 size_t dmi_found_bytes(const dmi_found *found);
 

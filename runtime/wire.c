@@ -16,11 +16,11 @@ enum {
     INT16 = 0xd1,
     INT32 = 0xd2,
     INT64 = 0xd3,
-    FIXEXT8 = 0xd7,
+    FIXEXT8 = DMI_WIRE_FIXEXT8,
     STR8 = 0xd9,
     STR32 = 0xdb
 };
-enum { EXT_REF = 1, EXT_ARRAY = 2, ARRAY_HEAD = 4 };
+enum { EXT_REF = DMI_WIRE_EXT_REF, EXT_ARRAY = 2, ARRAY_HEAD = 4 };
 
 static const uint8_t dtype_bytes[DM_DTYPE_COUNT] = {1, 1, 2, 2, 4, 4, 8, 8, 4, 8};
 

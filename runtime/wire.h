@@ -13,6 +13,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "dm/dm.h"
 
@@ -35,6 +36,9 @@ typedef struct dmi_item {
 /* Elements on the wire start at a multiple of this from the start of the whole encoding. */
 enum { DMI_WIRE_ALIGN = 8, DMI_WIRE_SCALAR = 9, DMI_WIRE_REF = 10 };
 
+/* How a ref begins. */
+enum { DMI_WIRE_FIXEXT8 = 0xd7, DMI_WIRE_EXT_REF = 1 };
+
 /* Where values are written: at most `end`; `at` becomes NULL once something did not fit. */
 typedef struct dmi_out {
     uint8_t *base, *at, *end;
@@ -53,6 +57,17 @@ enum { DMI_WIRE_OVERHEAD = 6 + 4 + 8 * DM_MAX_DIMS + DMI_WIRE_ALIGN };
 
 /* Read the next value of [*at, end). False if the bytes are no value or end too soon. */
 bool dmi_wire_next(const uint8_t **at, const uint8_t *end, dmi_item *item);
+
+/* The same if the next value is a ref; false, and nothing happened, if it is something else. Arguments are often
+ * thousands of refs, which are gone through several times. */
+static inline bool dmi_wire_next_ref(const uint8_t **at, const uint8_t *end, uint64_t *refword)
+{
+    if (end - *at < DMI_WIRE_REF || (*at)[0] != DMI_WIRE_FIXEXT8 || (*at)[1] != DMI_WIRE_EXT_REF)
+        return false;
+    memcpy(refword, *at + 2, sizeof *refword);
+    *at += DMI_WIRE_REF;
+    return true;
+}
 
 /* Write a scalar, a string or bytes if it fits `out` (nil, numbers, strings, bytes; no array of another
  * type, no ref). False: it does not, or is none of these. */

@@ -125,7 +125,8 @@ struct dm_call {
     uint64_t serial;
     uint32_t index;
     uint32_t count;
-    bool counted;  /* asked dm_arg_count */
+    bool counted;   /* asked dm_arg_count */
+    bool all_plain; /* its inputs are small values and there: none has failed */
     uint32_t returns; /* values asked for, if several; else 0 */
     dmi_part_value staged; /* what goes into the slot; kind 0: nothing yet */
     dmi_part_value *parts; /* of several values, allocated */
