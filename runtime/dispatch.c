@@ -15,8 +15,8 @@
 #include "runtime/residence.h"
 #include "runtime/room.h"
 #include "runtime/task.h"
+#include "runtime/toward.h"
 #include "runtime/uneven.h"
-#include "runtime/wire.h"
 
 /* ---- placement ---- */
 
@@ -235,35 +235,11 @@ bool dmi_wants_ticks(dmi_session *session)
 
 /* ---- blocked workers ---- */
 
-/* A task in the queue that `index` needs, or itself; UINT32_MAX if none is in the queue. */
-static uint32_t runnable_towards(dmi_session *session, uint32_t index, int depth)
-{
-    enum { FAR = 1000 };
-    const dmi_task *task = dmi_task_at(session, index);
-    if (task->state == DMI_TASK_QUEUED)
-        return index;
-    if (task->state != DMI_TASK_WAITING || depth == FAR)
-        return UINT32_MAX;
-    size_t bytes;
-    const uint8_t *at = dmi_task_args(session, index, &bytes), *end = at + bytes;
-    dmi_item item;
-    for (uint32_t i = dmi_record_at(session, index)->arg_count; i > 0; i--) {
-        if (!dmi_wire_next(&at, end, &item))
-            break;
-        if (item.kind != DM_REF)
-            continue;
-        uint32_t found = runnable_towards(session, dmi_refword_index(item.ref), depth + 1);
-        if (found != UINT32_MAX)
-            return found;
-    }
-    return UINT32_MAX;
-}
-
 void dmi_feed_blocked(dmi_session *session, dmi_lane *lane)
 {
     if (!lane->blocked || lane->run_now != 0 || lane->condemned != DM_OK)
         return;
-    uint32_t index = runnable_towards(session, lane->blocked_on, 0);
+    uint32_t index = dmi_runnable_toward(session, lane->blocked_on);
     if (index == UINT32_MAX)
         return;
     if (session->away != 0 && !dmi_inputs_are_at_hand(session, index)) {

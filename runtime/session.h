@@ -169,6 +169,7 @@ typedef struct dmi_session {
     uint64_t unfinished; /* tasks submitted, and not done */
     struct dmi_residence *residence;
     uint32_t away;        /* objects that are not in memory */
+    uint64_t walks;       /* toward.h */
     uint32_t look;        /* number of the last look around (readers.h) */
     uint32_t uses;        /* a clock for the list by use */
     uint64_t spill_above; /* bytes of objects in memory */

@@ -62,6 +62,7 @@ struct dmi_task {
     uint32_t views; /* of its pins: lent by dm_get, not released */
     union {
         uint64_t position; /* SENT: in the lane's ring */
+        uint64_t walk;     /* WAITING: the last walk that met it (toward.h) */
         struct {
             uint32_t stay;    /* DONE: dmi_stay + 1, if it is or was on disk, or on its way; 0: none */
             uint32_t used_at; /* DONE: when it was used last, by session->uses */

@@ -18,6 +18,7 @@
 ON_ONE_AND_TWO(trees, nested_trees)
 ON_ONE_AND_TWO(depths, nested_depths)
 ON_ONE_AND_TWO(joins, nested_joins)
+ON_ONE_AND_TWO(far, nested_far)
 ON_ONE_AND_TWO(refs, nested_refs)
 ON_ONE_AND_TWO(following, nested_following)
 
@@ -31,6 +32,7 @@ static const struct CMUnitTest tests[] = {
     ENGINE_CASES(trees),
     ENGINE_CASES(depths),
     ENGINE_CASES(joins),
+    ENGINE_CASES(far),
     ENGINE_CASES(refs),
     ENGINE_CASES(keeping),
     ENGINE_CASES(following),

@@ -45,6 +45,7 @@ static void nested(void **state)
         nested_depths(DM_ENGINE_THREADS, workers);
         nested_joins(DM_ENGINE_THREADS, workers);
         nested_refs(DM_ENGINE_THREADS, workers);
+        nested_far(DM_ENGINE_THREADS, workers);
     }
     nested_keeping(DM_ENGINE_THREADS);
 }

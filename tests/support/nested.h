@@ -166,6 +166,52 @@ DM_REMOTE(nested_join)
     return dm_return(call, sum);
 }
 
+/* The larger of one or two values, and one more; so long in coming that what needs it is not sent ahead. */
+DM_REMOTE(nested_step)
+{
+    int us;
+    int64_t x, y;
+    DM_TRY(dm_arg(call, 0, &us));
+    DM_TRY(dm_arg(call, 1, &x));
+    DM_TRY(dm_arg(call, 2, &y));
+    usleep((useconds_t)us);
+    return dm_return(call, (x > y ? x : y) + 1);
+}
+
+/* Waits for the end of a chain of `n`. */
+DM_REMOTE(nested_chain)
+{
+    int n;
+    int64_t x;
+    DM_TRY(dm_arg(call, 0, &n));
+    dm_ref last = dm_remote(nested_step, 100, 0, 0);
+    for (int i = 1; i < n; i++) {
+        dm_ref next = dm_remote(nested_step, 100, last, 0);
+        DM_TRY(dm_release(last));
+        last = next;
+    }
+    DM_TRY(dm_get(last, &x));
+    return dm_return(call, x);
+}
+
+/* Waits for `n` layers of two, each of which needs both of the layer before: 2 to the n ways lead down. */
+DM_REMOTE(nested_layers)
+{
+    int n;
+    int64_t x;
+    DM_TRY(dm_arg(call, 0, &n));
+    dm_ref a = dm_remote(nested_step, 2000, 0, 0), b = dm_remote(nested_step, 2000, 0, 0);
+    for (int i = 1; i < n; i++) {
+        dm_ref c = dm_remote(nested_step, 2000, a, b), d = dm_remote(nested_step, 2000, b, a);
+        DM_TRY(dm_release(a));
+        DM_TRY(dm_release(b));
+        a = c;
+        b = d;
+    }
+    DM_TRY(dm_get(a, &x));
+    return dm_return(call, x);
+}
+
 static dm_ref nested_kept; /* of this worker */
 
 /* Keeps a ref beyond the task that was given it. */
@@ -253,6 +299,21 @@ static void nested_depths(dm_engine engine, int workers)
 {
     session_begin(engine, workers);
     assert_int_equal(nested_int(dm_remote(nested_depth, 50)), 51);
+    nested_gone();
+    dm_shutdown();
+}
+
+/* What a blocked task waits for is found, however far down and by however many ways. */
+static inline void nested_far(dm_engine engine, int workers)
+{
+    session_begin(engine, workers);
+    assert_int_equal(nested_int(dm_remote(nested_step, 1000, 0, 0)), 1);
+    assert_int_equal(nested_int(dm_remote(nested_chain, 2000)), 2000);
+    dm_ref layers = dm_remote(nested_layers, 40);
+    dm_ref idle = dm_remote_with((&(dm_task_options){.cpus = 2, .priority = -1}), nested_step, 0, 0,
+                                 0); /* stays behind */
+    assert_int_equal(nested_int(layers), 40);
+    assert_int_equal(nested_int(idle), 1);
     nested_gone();
     dm_shutdown();
 }

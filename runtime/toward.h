@@ -1,0 +1,14 @@
+/*
+ * toward.h - what a blocked worker may run: something in the queue that it waits for. Anything else might
+ * come to wait for what lies below it on that worker's stack. Under the role.
+ */
+#ifndef DMI_TOWARD_H
+#define DMI_TOWARD_H
+
+#include "runtime/session.h"
+
+/* A task in the queue that `index` needs, or itself; UINT32_MAX if there is none. Graphs may be deep and wide: no
+ * recursion, no memory, and each task is met once. */
+uint32_t dmi_runnable_toward(dmi_session *session, uint32_t index);
+
+#endif
