@@ -87,6 +87,8 @@ static dm_status fill(dmi_segment *segment, size_t bytes, bool one_mapping)
     segment->ro_fd = reopen_for_reading(segment->rw_fd);
     if (segment->ro_fd < 0)
         return refused("reopening shared memory for reading", bytes);
+    if (fchmod(segment->rw_fd, 0) != 0) /* else a reader could reopen it as we just did, for writing */
+        return refused("closing shared memory to its readers", bytes);
     segment->bytes = bytes;
     return map_both(segment, one_mapping);
 }

@@ -22,6 +22,8 @@
 
 #include <cmocka.h>
 
+#include "tests/support/apart.h"
+
 enum { PAGE = 4096, BYTES = 64 * PAGE };
 
 static dmi_segment made(size_t bytes, bool one_mapping)
@@ -174,6 +176,30 @@ static void a_reader_can_neither_map_writable_nor_write_nor_resize_nor_punch(voi
     assert_int_equal(fallocate(fd, 0, 0, PAGE), -1);
     assert_int_equal(fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE), -1);
     dmi_segment_destroy(&segment);
+}
+
+/* Opening it anew by the name that /proc has for it gives no right that the descriptor has not. */
+static const char *reopens_nothing(void)
+{
+    enum { OTHER_UID = 65534 };
+    char path[40];
+    dmi_segment segment;
+    if (geteuid() == 0) /* who may open anything */
+        apart_must(setgid(OTHER_UID) == 0 && setuid(OTHER_UID) == 0);
+    apart_ok(dmi_segment_create(&segment, BYTES, false));
+    snprintf(path, sizeof path, "/proc/self/fd/%d", segment.ro_fd);
+    apart_must(open(path, O_RDWR) == -1 && errno == EACCES);
+    apart_must(truncate(path, 0) == -1 && errno == EACCES);
+    strcpy(segment.rw, "its owner goes on");
+    apart_must(strcmp(segment.ro, "its owner goes on") == 0);
+    dmi_segment_destroy(&segment);
+    return NULL;
+}
+
+static void a_reader_cannot_reopen_it_for_writing(void **state)
+{
+    (void)state;
+    apart(reopens_nothing);
 }
 
 /* In a process of its own: the signal that touching this address gives, 0 for none. */
@@ -359,6 +385,7 @@ int main(void)
         cmocka_unit_test(the_size_is_sealed_even_for_the_owner),
         cmocka_unit_test(the_owner_can_reserve_and_punch),
         cmocka_unit_test(a_reader_can_neither_map_writable_nor_write_nor_resize_nor_punch),
+        cmocka_unit_test(a_reader_cannot_reopen_it_for_writing),
         cmocka_unit_test(a_forked_child_can_read_and_not_write),
         cmocka_unit_test(a_reader_attaches_and_sees),
         cmocka_unit_test(an_owner_attaches_and_writes_what_its_maker_gave_up),
