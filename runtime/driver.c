@@ -503,6 +503,7 @@ static bool try_get(dmi_session *session, uint32_t index, dm_into into, void *ou
     case DMI_NONSENSE:
         break;
     }
+    dmi_lane_condemn_maker(session, index);
     *status = dmi_error(DM_ERR_WORKER_CORRUPT, "%s: its result cannot be read",
                         dmi_task_name(session, index));
     return true;

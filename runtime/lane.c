@@ -217,15 +217,23 @@ bool dmi_lane_run_now(dmi_session *session, dmi_lane *lane, uint32_t index)
     return true;
 }
 
+/* While `revoke` is odd: where what the worker has not claimed begins. */
+static uint64_t first_unclaimed(dmi_lane *lane)
+{
+    uint64_t claim = dmi_word_load(&lane->up->claim);
+    if (claim >= lane->reaped && claim <= lane->published)
+        return claim;
+    dmi_lane_condemn(lane, DM_ERR_WORKER_CORRUPT);
+    return lane->pushed;
+}
+
 /* Law 3 of runtime/layout.h. Unpublished entries are nobody's yet and simply go. */
 size_t dmi_lane_take_back(dmi_session *session, dmi_lane *lane, uint64_t keep)
 {
     dmi_word_publish(&lane->down->revoke, dmi_word_peek(&lane->down->revoke) + 1);
     dmi_fence();
-    uint64_t claim = dmi_word_load(&lane->up->claim);
-    uint64_t first = claim + keep;
     size_t count = 0;
-    for (uint64_t i = first; i < lane->pushed; i++) {
+    for (uint64_t i = first_unclaimed(lane) + keep; i < lane->pushed; i++) {
         uint32_t link = lane->sent[i % DMI_RING];
         if (link == 0)
             continue;
@@ -254,7 +262,7 @@ bool dmi_lane_take_back_one(dmi_session *session, uint32_t index)
     assert(lane->sent[task->position % DMI_RING] == index + 1);
     dmi_word_publish(&lane->down->revoke, dmi_word_peek(&lane->down->revoke) + 1);
     dmi_fence();
-    bool back = dmi_word_load(&lane->up->claim) <= task->position;
+    bool back = first_unclaimed(lane) <= task->position;
     if (back) {
         lane->sent[task->position % DMI_RING] = 0;
         dmi_word_prepare(&lane->down->ring[task->position % DMI_RING], DMI_VOID);
@@ -294,6 +302,15 @@ void dmi_lane_condemn(dmi_lane *lane, dm_status why)
     lane->condemned = why;
     if (lane->child.pid > 0)
         kill(lane->child.pid, SIGKILL);
+}
+
+void dmi_lane_condemn_maker(dmi_session *session, uint32_t index)
+{
+    uint64_t where = dmi_word_peek(&dmi_record_at(session, index)->where);
+    uint32_t segment = dmi_where_segment(where);
+    bool is_a_workers = (dmi_where_place(where) == DMI_SLOT || dmi_where_place(where) == DMI_OBJECT) && segment != 0;
+    if (is_a_workers && !session->seats[segment].orphaned)
+        dmi_lane_condemn(dmi_lane_of_seat(session, segment), DM_ERR_WORKER_CORRUPT);
 }
 
 bool dmi_is_sent_here(dmi_session *session, const dmi_lane *lane, uint64_t index)

@@ -90,6 +90,9 @@ void dmi_lane_account(dmi_session *session, uint32_t index);
 /* Kill a worker, for this reason. */
 void dmi_lane_condemn(dmi_lane *lane, dm_status why);
 
+/* Kill the worker whose segment a value lies in, if it lives: it wrote nonsense there. */
+void dmi_lane_condemn_maker(dmi_session *session, uint32_t index);
+
 /* A slot that nobody reads any more; the same with its value. */
 void dmi_lane_free_slot(dmi_session *session, uint32_t segment, uint32_t slot);
 void dmi_lane_free_slot_value(dmi_session *session, uint32_t segment, uint64_t slot);

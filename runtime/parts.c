@@ -180,6 +180,7 @@ static dm_status why(dmi_session *session, uint32_t task, char *text, size_t roo
         snprintf(text, room, "%s", found.text);
         return found.status;
     }
+    dmi_lane_condemn_maker(session, task);
     snprintf(text, room, "%s: its values cannot be read", dmi_task_name(session, task));
     return DM_ERR_WORKER_CORRUPT;
 }

@@ -160,11 +160,13 @@ static void adopt_results(dmi_session *session, dmi_lane *lane)
     }
 }
 
-/* The rest of what it had. */
+/* The rest of what it had. Who wrote nonsense is not believed about what it ran, either: else it might run it
+ * again and again. */
 static void return_tasks(dmi_session *session, dmi_lane *lane, const dmi_death *death)
 {
-    uint64_t claim = dmi_word_load(&lane->up->claim);
-    uint64_t nested = dmi_word_load(&lane->up->nested);
+    bool lied = lane->condemned == DM_ERR_WORKER_CORRUPT;
+    uint64_t claim = lied ? lane->published : dmi_word_load(&lane->up->claim);
+    uint64_t nested = lied ? lane->nested : dmi_word_load(&lane->up->nested);
     bool charged = nested != 0; /* entries run in order: the first without a result was running */
     for (uint64_t i = lane->reaped; i < lane->pushed; i++) {
         uint32_t link = lane->sent[i % DMI_RING];
@@ -190,7 +192,8 @@ static void return_tasks(dmi_session *session, dmi_lane *lane, const dmi_death *
 static void retire_segment(dmi_session *session, dmi_lane *lane)
 {
     dmi_seat *seat = &session->seats[lane->segment];
-    seat->orphan_bytes = dmi_word_load(&lane->up->committed);
+    uint64_t committed = dmi_word_load(&lane->up->committed);
+    seat->orphan_bytes = committed <= session->settings.store_bytes ? committed : 0;
     seat->orphaned = true; /* its generation stays: others go on reading what lives in it */
     if (seat->live != 0)
         dmi_orphan_shrink(session, lane->segment);
@@ -200,11 +203,11 @@ static void retire_segment(dmi_session *session, dmi_lane *lane)
 void dmi_lane_recover(dmi_session *session, dmi_lane *lane, const dmi_death *death)
 {
     dmi_death why = *death;
+    dmi_lane_reap(session, lane);
     if (lane->condemned != DM_OK)
         why.cause = lane->condemned;
     else if (why.cause == DM_OK && dmi_word_load(&lane->up->view_written) != 0)
         why.cause = DM_ERR_VIEW_WRITTEN;
-    dmi_lane_reap(session, lane);
     session->counts.workers_lost++;
     session->favourite = NULL;
     /* Closed to new tasks while its own find other places. */

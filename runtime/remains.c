@@ -113,9 +113,12 @@ void dmi_orphan_shrink(dmi_session *session, uint32_t segment)
         if (all.count != 0)
             qsort(all.at, all.count, sizeof *all.at, by_offset);
         for (size_t i = 0; i < all.count; i++) {
-            punch(seat, at, down(all.at[i].from));
-            kept += up(all.at[i].to) - (down(all.at[i].from) > at ? down(all.at[i].from) : at);
-            at = up(all.at[i].to);
+            uint64_t from = down(all.at[i].from) > at ? down(all.at[i].from) : at, to = up(all.at[i].to);
+            if (to <= at)
+                continue; /* within the one before: its writer went wild */
+            punch(seat, at, from);
+            kept += to - from;
+            at = to;
         }
         punch(seat, at, down(seat->memory.bytes));
         seat->orphan_bytes = kept < seat->orphan_bytes ? kept : seat->orphan_bytes;

@@ -91,7 +91,8 @@ static const uint8_t *message_args(dmi_session *session, dmi_lane *lane, const d
     memcpy(&blob, message->args, sizeof blob);
     const dmi_segment *memory = &session->seats[lane->segment].memory;
     *bytes = blob.bytes;
-    bool inside = blob.segment == lane->segment && dmi_segment_holds(memory, blob.offset, blob.bytes);
+    bool inside = blob.segment == lane->segment && blob.bytes <= session->settings.store_bytes &&
+                  dmi_segment_holds(memory, blob.offset, blob.bytes);
     return inside ? (const uint8_t *)memory->ro + blob.offset : NULL;
 }
 

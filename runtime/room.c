@@ -22,12 +22,22 @@ static uint64_t least(uint64_t a, uint64_t b)
     return a < b ? a : b;
 }
 
+/* What a lane's heap holds, as its worker says. More than all grants together is a lie, and nothing then. */
+static uint64_t committed(const dmi_session *session, dmi_lane *lane)
+{
+    uint64_t bytes = dmi_word_load(&lane->up->committed);
+    if (bytes <= session->settings.store_bytes)
+        return bytes;
+    dmi_lane_condemn(lane, DM_ERR_WORKER_CORRUPT);
+    return 0;
+}
+
 /* What a lane may hold or holds; a worker that was asked to trim may still hold more than its grant. */
-static uint64_t charge(const dmi_lane *lane)
+static uint64_t charge(const dmi_session *session, dmi_lane *lane)
 {
     if (lane->state != DMI_LANE_SERVING)
         return 0;
-    return most(dmi_word_peek(&lane->down->granted), dmi_word_load(&lane->up->committed));
+    return most(dmi_word_peek(&lane->down->granted), committed(session, lane));
 }
 
 /* Memory of dead workers that somebody still reads. */
@@ -44,7 +54,7 @@ static uint64_t unclaimed(const dmi_session *session)
 {
     uint64_t total = dmi_word_peek(&session->heap_granted) + orphaned_bytes(session);
     for (uint32_t i = 0; i < session->lane_count; i++)
-        total += charge(&session->lanes[i]);
+        total += charge(session, &session->lanes[i]);
     return total < session->settings.store_bytes ? session->settings.store_bytes - total : 0;
 }
 
@@ -56,8 +66,7 @@ void dmi_room_first_grant(dmi_session *session, dmi_lane *lane)
 
 static void grant(dmi_session *session, dmi_lane *lane, uint64_t bytes)
 {
-    uint64_t now = most(dmi_word_peek(&lane->down->granted), dmi_word_load(&lane->up->committed));
-    uint64_t room = unclaimed(session);
+    uint64_t now = charge(session, lane), room = unclaimed(session);
     uint64_t spare = most(bytes, least(STEP, room / 4));
     dmi_word_publish(&lane->down->granted, now + least(spare, room));
     lane->let_be_until_ms = dmi_now_ms() + LET_BE_MS;
@@ -85,7 +94,7 @@ static void ask_to_trim(dmi_session *session)
     int64_t now = dmi_now_ms();
     for (uint32_t i = 0; i < session->lane_count; i++) {
         dmi_lane *lane = &session->lanes[i];
-        if (lane->state != DMI_LANE_SERVING || lane->trim_pending || charge(lane) == 0 ||
+        if (lane->state != DMI_LANE_SERVING || lane->trim_pending || charge(session, lane) == 0 ||
             now < lane->let_be_until_ms)
             continue;
         lane->trim_pending = true;
@@ -103,9 +112,8 @@ static void ask_to_trim(dmi_session *session)
 
 void dmi_room_trimmed(dmi_session *session, dmi_lane *lane)
 {
-    (void)session;
     lane->trim_pending = false;
-    dmi_word_publish(&lane->down->granted, dmi_word_load(&lane->up->committed));
+    dmi_word_publish(&lane->down->granted, committed(session, lane));
 }
 
 void dmi_room_need(dmi_session *session, dmi_lane *lane, uint64_t bytes)

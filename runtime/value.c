@@ -22,6 +22,18 @@ static inline const char *base_of(uint32_t id, size_t *bytes)
     return session->seats[id].memory.ro; /* NULL if it is gone */
 }
 
+/* Do its shape and its bytes say the same, and fit what is there? `room`: bytes behind the header. */
+static bool is_sane(const dmi_object *head, const char *data, size_t room)
+{
+    size_t bytes;
+    if (head->kind < DMI_OBJECT_ARRAY || head->kind > DMI_OBJECT_REFS || head->ndim > DMI_OBJECT_DIMS ||
+        !dmi_array_bytes(head->dtype, head->ndim, head->shape, &bytes) || bytes != head->bytes || bytes > room)
+        return false;
+    if (head->kind == DMI_OBJECT_STRING)
+        return bytes < room && data[bytes] == 0;
+    return head->kind != DMI_OBJECT_ERROR || (bytes > 0 && data[bytes - 1] == 0);
+}
+
 bool dmi_find_object(uint32_t segment, uint64_t offset, dmi_found *found)
 {
     size_t limit;
@@ -29,22 +41,25 @@ bool dmi_find_object(uint32_t segment, uint64_t offset, dmi_found *found)
     const dmi_object *object = base ? dmi_object_at(base, limit, offset) : NULL;
     if (object == NULL)
         return false;
-    *found = (dmi_found){.item = {.kind = object->kind == DMI_OBJECT_STRING ? DM_STRING
-                                          : object->kind == DMI_OBJECT_REFS ? DM_REFS
-                                                                            : DM_DATA,
-                                  .dtype = object->dtype,
-                                  .ndim = object->ndim,
+    dmi_object head; /* what is checked is what is used: its writer may be at it this moment */
+    memcpy(&head, object, offsetof(dmi_object, reserved));
+    if (!is_sane(&head, dmi_object_data(object), limit - offset - sizeof head))
+        return false;
+    *found = (dmi_found){.item = {.kind = head.kind == DMI_OBJECT_STRING ? DM_STRING
+                                          : head.kind == DMI_OBJECT_REFS ? DM_REFS
+                                                                         : DM_DATA,
+                                  .dtype = head.dtype,
+                                  .ndim = head.ndim,
                                   .data = dmi_object_data(object),
                                   .shape = object->shape}};
-    found->item.bytes = object->bytes;
-    if (object->kind == DMI_OBJECT_ERROR) {
-        found->status = object->status < DM_STATUS_COUNT ? (dm_status)object->status : DM_ERR_INVALID;
+    found->item.bytes = head.bytes;
+    if (head.kind == DMI_OBJECT_ERROR) {
+        found->status = head.status < DM_STATUS_COUNT ? (dm_status)head.status : DM_ERR_INVALID;
         found->text = dmi_object_data(object);
-        return object->bytes > 0 && found->text[object->bytes - 1] == 0;
     }
-    if (object->kind == DMI_OBJECT_VALUE) {
+    if (head.kind == DMI_OBJECT_VALUE) {
         const uint8_t *at = dmi_object_data(object);
-        return dmi_wire_next(&at, at + object->bytes, &found->item);
+        return dmi_wire_next(&at, at + head.bytes, &found->item);
     }
     return true;
 }
@@ -297,7 +312,8 @@ static dm_status store_copy(const dmi_item *item, char **out)
     char *copy = malloc(item->bytes + 1);
     if (copy == NULL)
         return dmi_error(DM_ERR_NOMEM, "no memory for a string of %zu bytes", item->bytes);
-    memcpy(copy, item->data, item->bytes + 1);
+    memcpy(copy, item->data, item->bytes);
+    copy[item->bytes] = 0;
     *out = copy;
     return DM_OK;
 }
