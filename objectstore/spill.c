@@ -649,6 +649,16 @@ void dmi_spill_stats_get(dmi_spill *spill, dmi_spill_stats *out)
     unlock(spill);
 }
 
+bool dmi_spill_is_valid(dmi_spill *spill)
+{
+    lock(spill);
+    bool valid = dmi_ledger_is_valid(&spill->ledger);
+    for (uint32_t i = 0; i < spill->outlets; i++)
+        valid &= !spill->outlet[i].open || dmi_extents_is_valid(&spill->outlet[i].file.extents);
+    unlock(spill);
+    return valid;
+}
+
 void dmi_spill_describe(dmi_spill *spill, uint32_t ticket, char *to, size_t room)
 {
     lock(spill);

@@ -131,6 +131,9 @@ typedef struct dmi_spill_stats {
 
 void dmi_spill_stats_get(dmi_spill *spill, dmi_spill_stats *out);
 
+/* Do the laws of its ledger and of its files' blocks hold? Slow. */
+bool dmi_spill_is_valid(dmi_spill *spill);
+
 /* Where a ticket's part lies at this moment, for messages: "FILE, bytes A to B". Truncates. */
 void dmi_spill_describe(dmi_spill *spill, uint32_t ticket, char *to, size_t room);
 

@@ -20,6 +20,7 @@
 #include "runtime/remains.h"
 #include "runtime/room.h"
 #include "runtime/task.h"
+#include "runtime/walker.h"
 
 /* ---- opening ---- */
 
@@ -227,6 +228,7 @@ void dmi_lane_recover(dmi_session *session, dmi_lane *lane, const dmi_death *dea
     return_tasks(session, lane, &why);
     retire_segment(session, lane);
     lane->state = DMI_LANE_EMPTY;
+    dmi_session_check(session);
 }
 
 /* ---- giving up ---- */

@@ -1,6 +1,6 @@
 /*
  * stay.h - what residence.c, leaving.c and returning.c share: an object's stay out of memory, or on the
- * way out or back, and the book of them. Nobody else includes this.
+ * way out or back, and the book of them. Nobody else includes this, but walker.c, which checks it.
  *
  * All functions: under the role.
  */

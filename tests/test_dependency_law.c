@@ -5,13 +5,10 @@
  *
  * Needs the hook before each store, which is there with assertions on (DM_DEBUG).
  */
-#include <fcntl.h>
-#include <signal.h>
 #include <stdatomic.h>
-#include <sys/mman.h>
 
-#include "objectstore/word.h"
 #include "tests/support/notes.h"
+#include "tests/support/steps.h"
 #include "tests/support/test.h"
 
 enum { TASKS = 24, SPARE = 8 };
@@ -21,9 +18,6 @@ enum { TASKS = 24, SPARE = 8 };
  * no store: counters here are of the test, and may be atomic.
  */
 typedef struct notes {
-    _Atomic int64_t die_at; /* the store before which the worker dies; counted down; 0: never */
-    _Atomic int64_t stores; /* made by workers */
-    _Atomic int deaths;
     _Atomic int runs[TASKS + SPARE];
     _Atomic int seen[TASKS + SPARE]; /* some dependent has read this result */
     _Atomic int run_again;           /* after it had been seen */
@@ -31,20 +25,9 @@ typedef struct notes {
 
 static notes *common;
 
-static void die_at_a_store(void)
-{
-    atomic_fetch_add(&common->stores, 1);
-    if (atomic_load(&common->die_at) > 0 && atomic_fetch_sub(&common->die_at, 1) == 1) {
-        atomic_fetch_add(&common->deaths, 1);
-        kill(getpid(), SIGKILL);
-    }
-}
-
 static void set_up_worker(void)
 {
     common = notes_open(sizeof *common);
-    if (common)
-        dmi_step_hook = die_at_a_store;
 }
 
 /* ---- tasks ---- */
@@ -173,39 +156,33 @@ static void forget(void)
     }
 }
 
-/* One run with a death before store K; false if there was none, because there were no K stores. */
-static bool dies_at(int64_t k, bool nested)
+static bool nested_ones;
+
+static void graph_once(void)
 {
     forget();
-    int before = atomic_load(&common->deaths);
-    atomic_store(&common->die_at, k);
-    run_graph(nested);
-    atomic_store(&common->die_at, 0);
+    run_graph(nested_ones);
     if (atomic_load(&common->run_again) != 0)
-        fail_msg("store %d: what was published was run again", (int)k);
-    return atomic_load(&common->deaths) != before;
+        fail_msg("what was published was run again");
 }
 
 static void at_every_store(int workers, bool nested)
 {
     residue before;
     common = notes_make(sizeof *common);
+    steps_begin();
     residue_begin(&before);
     session_begin_with(&(dm_options){.workers = workers, .store_bytes = 64 << 20, .retries = 50,
                                      .log = driver_no_log});
     warm_up();
-    int64_t k = 1, begin = watch_now_ms();
-    enum { MOST = 3000 };
-    while (k < MOST && watch_now_ms() - begin < 25000 && dies_at(k, nested))
-        k++;
-    print_message("%d workers: %d stores, a death before each; %d deaths in %d ms\n", workers, (int)k - 1,
-                  atomic_load(&common->deaths), (int)(watch_now_ms() - begin));
-    assert_true(k > 50);
+    nested_ones = nested;
+    assert_true(steps_enumerate(nested ? "nested tasks" : "a graph", 1, 25000, graph_once) > 50);
     dm_stats stats;
     assert_ok(dm_stats_get(&stats));
     assert_int_equal(stats.tasks_failed, 0);
     dm_shutdown();
     assert_no_residue(&before);
+    steps_end();
     notes_end(common, sizeof *common);
 }
 

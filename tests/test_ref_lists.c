@@ -2,11 +2,8 @@
  * A value may be a list of refs. It keeps what it names alive, wherever it was made and wherever it is; who reads
  * it is given refs of his own.
  */
-#include <signal.h>
-#include <stdatomic.h>
 
-#include "objectstore/word.h"
-#include "tests/support/notes.h"
+#include "tests/support/steps.h"
 #include "tests/support/test.h"
 
 enum { MANY = 10000, MIB = 1 << 20 };
@@ -287,26 +284,14 @@ ON_ENGINES(refusals)
 
 /* ---- death ---- */
 
-typedef struct notes {
-    _Atomic int64_t die_at; /* the store before which the worker dies; counted down; 0: never */
-    _Atomic int deaths;
-} notes;
-
-static notes *common;
-
-static void die_at_a_store(void)
+static void lists_once(void)
 {
-    if (atomic_load(&common->die_at) > 0 && atomic_fetch_sub(&common->die_at, 1) == 1) {
-        atomic_fetch_add(&common->deaths, 1);
-        kill(getpid(), SIGKILL);
-    }
-}
-
-static void set_up_worker(void)
-{
-    common = notes_open(sizeof *common);
-    if (common)
-        dmi_step_hook = die_at_a_store;
+    dm_ref made = dm_remote(lists_make, 10), sum = dm_remote(lists_sum, made);
+    assert_int_equal(int_of(sum), 90);
+    assert_int_equal(sum_of(made), 90);
+    assert_int_equal(int_of(dm_remote(lists_inside)), 50 * 49 + 20 * 19);
+    assert_soon(stats_now().refs == 0);
+    assert_int_equal(stats_now().objects, 0);
 }
 
 static void a_worker_dies(void **state)
@@ -314,37 +299,18 @@ static void a_worker_dies(void **state)
     enum { FOR_MS = 15000 }; /* of some 800 stores, in order */
     (void)state;
     residue before;
-    common = notes_make(sizeof *common);
+    steps_begin();
     residue_begin(&before);
     session_begin_with(&(dm_options){.workers = 1, .store_bytes = 64 * MIB, .retries = 50, .log = driver_no_log});
-    int deaths = 0, k = 0;
-    int64_t until = watch_now_ms() + FOR_MS;
-    do {
-        atomic_store(&common->die_at, k += 3);
-        deaths = atomic_load(&common->deaths);
-        dm_ref made = dm_remote(lists_make, 10), sum = dm_remote(lists_sum, made);
-        assert_int_equal(int_of(sum), 90);
-        assert_int_equal(sum_of(made), 90);
-        assert_int_equal(int_of(dm_remote(lists_inside)), 50 * 49 + 20 * 19);
-        assert_soon(stats_now().refs == 0);
-        assert_int_equal(stats_now().objects, 0);
-    } while (atomic_load(&common->deaths) != deaths && watch_now_ms() < until);
-    printf("died %d times, the last before store %d\n", atomic_load(&common->deaths), k);
-    assert_true(atomic_load(&common->deaths) > 20);
-    atomic_store(&common->die_at, 0);
+    assert_true(steps_enumerate("lists of refs", 3, FOR_MS, lists_once) > 20);
     dm_shutdown();
     assert_no_residue(&before);
-    notes_end(common, sizeof *common);
+    steps_end();
 }
 
 static const struct CMUnitTest tests[] = {
     ENGINE_CASES(of_the_driver), ENGINE_CASES(as_arguments), ENGINE_CASES(of_tasks), ENGINE_CASES(of_lists),
     ENGINE_CASES(on_the_disk),   ENGINE_CASES(refusals),     cmocka_unit_test(a_worker_dies),
 };
-
-__attribute__((constructor)) static void set_up(void)
-{
-    test_worker_setup = set_up_worker;
-}
 
 TEST_MAIN(tests, NULL)

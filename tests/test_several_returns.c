@@ -2,11 +2,9 @@
  * A task may have several values: each is a future of its own, read, passed on and released by itself. They are
  * there together or not at all, also when their maker dies, and of those that nobody wants nothing is left.
  */
-#include <signal.h>
 
-#include "tests/support/notes.h"
+#include "tests/support/steps.h"
 #include "tests/support/test.h"
-#include "objectstore/word.h"
 
 enum { MIB = 1 << 20, MANY = 3000 };
 
@@ -329,26 +327,26 @@ ON_ENGINES(spilled)
 
 /* ---- death ---- */
 
-typedef struct notes {
-    _Atomic int64_t die_at; /* the store before which the worker dies; counted down; 0: never */
-    _Atomic int deaths;
-} notes;
-
-static notes *common;
-
-static void die_at_a_store(void)
+static void parts_once(void)
 {
-    if (atomic_load(&common->die_at) > 0 && atomic_fetch_sub(&common->die_at, 1) == 1) {
-        atomic_fetch_add(&common->deaths, 1);
-        kill(getpid(), SIGKILL);
-    }
-}
-
-static void set_up_worker(void)
-{
-    common = notes_open(sizeof *common);
-    if (common)
-        dmi_step_hook = die_at_a_store;
+    dm_ref refs[7], nested[2], inner;
+    double x;
+    dm_remote_n(refs, 7, parts_of_each_kind);
+    dm_remote_n(nested, 2, parts_nested, 3);
+    dm_ref sum = dm_remote(parts_sum_of_array, refs[2]);
+    assert_ok(dm_get(sum, &x));
+    assert_true(x == (double)(MIB / 8) * (MIB / 8 - 1) / 2);
+    assert_ok(dm_get(refs[1], &x));
+    assert_true(x == 2.5);
+    assert_int_equal(int_of(nested[0]), 3);
+    assert_ok(dm_get(nested[1], &inner));
+    assert_int_equal(int_of(inner), 2);
+    assert_ok(dm_release(nested[1]));
+    for (int i = 0; i < 7; i++)
+        assert_ok(dm_release(refs[i]));
+    assert_ok(dm_release(sum));
+    assert_soon(stats_now().refs == 0);
+    assert_int_equal(stats_now().objects, 0);
 }
 
 /* Before each store to shared memory that their worker makes, until it makes no more. */
@@ -356,48 +354,18 @@ static void their_worker_dies(void **state)
 {
     (void)state;
     residue before;
-    common = notes_make(sizeof *common);
+    steps_begin();
     residue_begin(&before);
     session_begin_with(&(dm_options){.workers = 1, .store_bytes = 64 * MIB, .retries = 50, .log = driver_no_log});
-    int deaths = 0, k = 0;
-    do {
-        dm_ref refs[7], nested[2], inner;
-        double x;
-        atomic_store(&common->die_at, ++k);
-        deaths = atomic_load(&common->deaths);
-        dm_remote_n(refs, 7, parts_of_each_kind);
-        dm_remote_n(nested, 2, parts_nested, 3);
-        dm_ref sum = dm_remote(parts_sum_of_array, refs[2]);
-        assert_ok(dm_get(sum, &x));
-        assert_true(x == (double)(MIB / 8) * (MIB / 8 - 1) / 2);
-        assert_ok(dm_get(refs[1], &x));
-        assert_true(x == 2.5);
-        assert_int_equal(int_of(nested[0]), 3);
-        assert_ok(dm_get(nested[1], &inner));
-        assert_int_equal(int_of(inner), 2);
-        assert_ok(dm_release(nested[1]));
-        for (int i = 0; i < 7; i++)
-            assert_ok(dm_release(refs[i]));
-        assert_ok(dm_release(sum));
-        assert_soon(stats_now().refs == 0);
-        assert_int_equal(stats_now().objects, 0);
-    } while (atomic_load(&common->deaths) != deaths);
-    printf("%d stores\n", k - 1);
-    assert_true(k > 20);
-    atomic_store(&common->die_at, 0);
+    assert_true(steps_enumerate("several values", 1, 60000, parts_once) > 20);
     dm_shutdown();
     assert_no_residue(&before);
-    notes_end(common, sizeof *common);
+    steps_end();
 }
 
 static const struct CMUnitTest tests[] = {
     ENGINE_CASES(quotients), ENGINE_CASES(each_kind),    ENGINE_CASES(many),    ENGINE_CASES(failures),
     ENGINE_CASES(unwanted),  ENGINE_CASES(within_tasks), ENGINE_CASES(spilled), cmocka_unit_test(their_worker_dies),
 };
-
-__attribute__((constructor)) static void set_up(void)
-{
-    test_worker_setup = set_up_worker;
-}
 
 TEST_MAIN(tests, NULL)

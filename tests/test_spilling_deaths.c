@@ -3,14 +3,11 @@
  * the next session to sweep; of a worker, before each of its stores to shared memory, which loses no value.
  */
 #include <signal.h>
-#include <stdatomic.h>
-#include <sys/mman.h>
 #include <sys/wait.h>
 #include <time.h>
 
-#include "objectstore/word.h"
 #include "tests/support/marked.h"
-#include "tests/support/notes.h"
+#include "tests/support/steps.h"
 
 enum { STORE = 4 * MARKED_MIB, OBJECT = MARKED_MIB / 8, MANY = 60, DEATHS = 10, GONE_MS = 2000 };
 
@@ -97,28 +94,6 @@ static void a_driver_with_visible_files_that_is_killed(void **state)
 
 /* ---- a worker, at every store ---- */
 
-typedef struct notes {
-    _Atomic int64_t die_at; /* the store before which the worker dies, counted down; 0: never */
-    _Atomic int deaths;
-} notes;
-
-static notes *common;
-
-static void die_at_a_store(void)
-{
-    if (atomic_load(&common->die_at) > 0 && atomic_fetch_sub(&common->die_at, 1) == 1) {
-        atomic_fetch_add(&common->deaths, 1);
-        kill(getpid(), SIGKILL);
-    }
-}
-
-static void set_up_worker(void)
-{
-    common = notes_open(sizeof *common);
-    if (common)
-        dmi_step_hook = die_at_a_store;
-}
-
 /* Holds what it was given, and reads it when it has been pushed out by objects and tasks of its own. */
 DM_REMOTE(reads_held)
 {
@@ -146,20 +121,18 @@ DM_REMOTE(reads_held)
     return dm_return(call, good);
 }
 
-/* One run with a death before store K; false if there was none, because there were no K stores. */
-static bool dies_at(int64_t k, dm_ref refs[MANY])
+static dm_ref given[MANY];
+
+static void read_once(void)
 {
-    int good = 0, before = atomic_load(&common->deaths);
-    atomic_store(&common->die_at, k);
-    dm_ref read = dm_remote(reads_held, refs[0], refs[1]);
+    int good = 0;
+    dm_ref read = dm_remote(reads_held, given[0], given[1]);
     if (dm_get_within(read, &good, WATCH_PATIENCE_MS) != DM_OK || good != 8)
-        fail_msg("store %d: %d are right: %s", (int)k, good, dm_last_error());
-    atomic_store(&common->die_at, 0);
+        fail_msg("%d are right: %s", good, dm_last_error());
     assert_ok(dm_release(read));
     for (uint64_t i = 0; i < 4; i++)
-        assert_marked(refs[i], OBJECT, i);
+        assert_marked(given[i], OBJECT, i);
     assert_soon(marked_stats().refs == MANY);
-    return atomic_load(&common->deaths) != before;
 }
 
 static void a_worker_before_each_store(void **state)
@@ -167,24 +140,20 @@ static void a_worker_before_each_store(void **state)
     (void)state;
     enum { FOR_MS = 8000 };
     residue before;
-    dm_ref refs[MANY];
-    common = notes_make(sizeof *common);
+    steps_begin();
     residue_begin(&before);
     session_begin_with(&(dm_options){.workers = 1, .store_bytes = STORE, .retries = 50, .store_wait_ms = 20000,
                                      .log = driver_no_log});
     for (int i = 0; i < MANY; i++)
-        refs[i] = marked_put(OBJECT, (uint64_t)i);
-    int64_t k = 1, begin = watch_now_ms();
-    while (watch_now_ms() - begin < FOR_MS && dies_at(k, refs))
-        k++;
-    print_message("%d stores, a death before each, in %d ms; spilled %d MiB, read back %d MiB\n", (int)k - 1,
-                  (int)(watch_now_ms() - begin), (int)(marked_stats().spilled_total >> 20),
+        given[i] = marked_put(OBJECT, (uint64_t)i);
+    assert_true(steps_enumerate("spilling", 1, FOR_MS, read_once) > 9);
+    print_message("spilled %d MiB, read back %d MiB\n", (int)(marked_stats().spilled_total >> 20),
                   (int)(marked_stats().restored_total >> 20));
-    assert_true(k > 10 && marked_stats().restored_total > 0);
+    assert_true(marked_stats().restored_total > 0);
     assert_int_equal(marked_stats().tasks_failed, 0);
-    marked_release(refs, MANY);
+    marked_release(given, MANY);
     marked_end(&before);
-    notes_end(common, sizeof *common);
+    steps_end();
 }
 
 static const test_driver drivers[] = {{"spills", spills}, {0}};
@@ -193,10 +162,5 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(a_driver_with_visible_files_that_is_killed),
     cmocka_unit_test(a_worker_before_each_store),
 };
-
-__attribute__((constructor)) static void set_up(void)
-{
-    test_worker_setup = set_up_worker;
-}
 
 TEST_MAIN(tests, drivers)

@@ -18,6 +18,7 @@
 
 #include "dm/dm.h"
 #include "runtime/spawn.h"
+#include "tests/support/steps.h"
 #include "tests/support/watch.h"
 
 void (*test_worker_setup)(void);
@@ -68,6 +69,7 @@ void test_end(void)
 /* A worker never comes back from dm_init; if it does, the test must not begin in it. */
 static void serve(void)
 {
+    steps_join();
     if (test_worker_setup)
         test_worker_setup();
     dm_status status = dm_init(NULL);

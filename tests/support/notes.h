@@ -16,4 +16,9 @@ void *notes_open(size_t bytes);
 /* Unmapped and removed. */
 void notes_end(void *notes, size_t bytes);
 
+/* The same with a variable of the environment of one's own that says where they are: several notes at once. */
+void *notes_make_as(const char *variable, size_t bytes);
+void *notes_open_as(const char *variable, size_t bytes);
+void notes_end_as(const char *variable, void *notes, size_t bytes);
+
 #endif
