@@ -84,7 +84,8 @@ int steps_enumerate(const char *what, int64_t stride, int64_t most_ms, void (*ru
     while (watch_now_ms() - begin < most_ms && (died = dies_at(k, run)))
         k += stride;
     deaths = steps_deaths() - deaths;
-    print_message("%s: %d deaths, before store 1 to %lld, each %lld.; a run without any makes %lld; %s, in %d ms\n",
+    print_message("%s: %d deaths, before store 1 to %lld, each %lld.; a run without any makes "
+                  "%lld; %s, in %d ms\n",
                   what, deaths, (long long)(k - stride), (long long)stride, (long long)made,
                   died ? "the time was over" : "that was all", (int)(watch_now_ms() - begin));
     return deaths;
