@@ -86,6 +86,7 @@ static void walk_table(walk *w)
     }
     must_be(w, alive, session->counts.refs, "values");
     must_be(w, unused, listed, "free entries of the table");
+    must_be(w, listed, session->free_count, "entries of the free list");
 }
 
 /* ---- 2: counts and the queue ---- */
