@@ -10,6 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "bench/support/gnuplot.h"
 #include "bench/support/scale.h"
 #include "bench/support/statistics.h"
 #include "bench/what_does_a_task_cost/rows/dmrt_rows.h"
@@ -130,7 +131,7 @@ static int read_request(int argc, char **argv, request *r)
     }
     if (optind < argc)
         return command_usage(&command_bench_tasks, "'%s' was not expected", argv[optind]);
-    if (r->plot && !bench_plot_possible())
+    if (r->plot && !bench_gnuplot_possible())
         return command_usage(&command_bench_tasks, "--plot needs gnuplot, which is not in PATH; "
                                                    "Debian has it in gnuplot-nox");
     return DM_EXIT_OK;

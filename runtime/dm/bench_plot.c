@@ -4,52 +4,25 @@
 #include "runtime/dm/bench_plot.h"
 
 #include <errno.h>
-#include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "bench/support/gnuplot.h"
 #include "dm/dm.h"
 
 enum { LINE_PIXELS = 24, MARGIN_PIXELS = 130 };
-
-bool bench_plot_possible(void)
-{
-    char path[4096];
-    const char *directory = getenv("PATH");
-    while (directory && *directory) {
-        int length = (int)strcspn(directory, ":");
-        snprintf(path, sizeof path, "%.*s/gnuplot", length, directory);
-        if (access(path, X_OK) == 0)
-            return true;
-        directory += length + (directory[length] == ':');
-    }
-    return false;
-}
-
-/* As gnuplot reads it: 'it''s.png'. */
-static void put_quoted(FILE *to, const char *text)
-{
-    putc('\'', to);
-    for (; *text; text++) {
-        if (*text == '\'')
-            putc('\'', to);
-        putc(*text, to);
-    }
-    putc('\'', to);
-}
 
 static void put_frame(FILE *to, const bench_bar *bars, int count, const char *path)
 {
     fprintf(to, "set terminal pngcairo size 1000,%d font 'Sans,11'\nset output ",
             count * LINE_PIXELS + MARGIN_PIXELS);
-    put_quoted(to, path);
+    bench_gnuplot_quote(to, path);
     fprintf(to, "\nset logscale x\nset format x '%%.0s %%cs'\nset xlabel 'for one (logarithmic)'\n"
                 "set yrange [%d:-1]\nset grid xtics lc rgb '#dddddd'\nset key outside top center\n"
                 "set ytics (", count);
     for (int i = 0; i < count; i++) {
-        put_quoted(to, bars[i].name);
+        bench_gnuplot_quote(to, bars[i].name);
         fprintf(to, " %d%s", i, i + 1 < count ? ", " : ")\n");
     }
 }
@@ -79,8 +52,7 @@ dm_status bench_plot(const bench_bar *bars, int count, const char *path)
 {
     if (count == 0)
         return dmi_error(DM_ERR_IO, "%s: there is no row in units of time to draw", path);
-    signal(SIGPIPE, SIG_IGN); /* it may end before it has read everything: then its status tells */
-    FILE *to = popen("gnuplot - >/dev/null", "w"); /* "-": the first error ends it */
+    FILE *to = bench_gnuplot_begin();
     if (to == NULL)
         return dmi_error(DM_ERR_IO, "gnuplot cannot be started: %s", strerror(errno));
     put_frame(to, bars, count, path);
@@ -90,7 +62,7 @@ dm_status bench_plot(const bench_bar *bars, int count, const char *path)
         fprintf(to, ", $published using 2:1 with points pt 2 ps 1.2 lw 2 lc rgb '#b03030' "
                     "title 'Ray, published, on larger machines'");
     fprintf(to, "\n");
-    if (pclose(to) != 0 || access(path, R_OK) != 0)
+    if (!bench_gnuplot_end(to) || access(path, R_OK) != 0)
         return dmi_error(DM_ERR_IO, "%s: gnuplot could not write it", path);
     return DM_OK;
 }

@@ -5,8 +5,6 @@
 #ifndef DM_BENCH_PLOT_H
 #define DM_BENCH_PLOT_H
 
-#include <stdbool.h>
-
 #include "dm/status.h"
 
 enum { BENCH_PLOT_MOST = 48 };
@@ -16,9 +14,6 @@ typedef struct bench_bar {
     double median, least, most; /* ns */
     double published;           /* ns; 0: nothing is known */
 } bench_bar;
-
-/* Whether there is a gnuplot. */
-bool bench_plot_possible(void);
 
 /* Write the picture to `path`. Returns DM_ERR_IO. */
 dm_status bench_plot(const bench_bar *bars, int count, const char *path) DM_NODISCARD;
