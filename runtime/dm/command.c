@@ -16,7 +16,7 @@
 
 static const command *const commands[] = {&command_csd,  &command_fwdti,  &command_demo,
                                           &command_phantom, &command_memory, &command_status,
-                                          &command_bench_tasks};
+                                          &command_bench_tasks, &command_bench_study};
 enum { COMMANDS = sizeof commands / sizeof commands[0] };
 
 int command_failed(void)
@@ -70,6 +70,24 @@ bool command_amount(const char *text, double *out)
     if (end == text || *end || !(value >= 0 && value <= DBL_MAX))
         return false;
     *out = value;
+    return true;
+}
+
+bool command_shape(const char *text, size_t shape[3])
+{
+    for (int axis = 0; axis < 3; axis++) {
+        char number[16];
+        const size_t length = strcspn(text, ",");
+        long n;
+        if (length >= sizeof number || (text[length] == ',') != (axis < 2))
+            return false;
+        memcpy(number, text, length);
+        number[length] = 0;
+        if (!command_number(number, 1, INT16_MAX, &n))
+            return false;
+        shape[axis] = (size_t)n;
+        text += length + 1;
+    }
     return true;
 }
 
@@ -141,7 +159,7 @@ static int unknown(int argc, char **argv)
     if (argc > 0 && strcmp(argv[0], "fit") == 0)
         fprintf(stderr, "dm: fit which model? This dm has csd and fwdti (dm fit csd --help)\n");
     else if (argc > 0 && strcmp(argv[0], "bench") == 0)
-        fprintf(stderr, "dm: bench what? This dm has tasks (dm bench tasks --help)\n");
+        fprintf(stderr, "dm: bench what? This dm has tasks and study (dm bench tasks --help)\n");
     else if (argc > 0)
         fprintf(stderr, "dm: no command is called '%s' (dm help lists them)\n", argv[0]);
     else

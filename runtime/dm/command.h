@@ -19,7 +19,7 @@ typedef struct command {
 } command;
 
 extern const command command_csd, command_fwdti, command_demo, command_phantom, command_memory, command_status,
-    command_bench_tasks;
+    command_bench_tasks, command_bench_study;
 
 /*
  * A subcommand reads its options first, then calls dm_init, and only then does anything that others
@@ -44,6 +44,9 @@ bool command_fraction(const char *text, double *out);
 
 /* A number from 0 on; not infinite. */
 bool command_amount(const char *text, double *out);
+
+/* Three numbers from 1 to 32767, as in "145,174,145". */
+bool command_shape(const char *text, size_t shape[3]);
 
 /* "processes", "threads", "serial". */
 bool command_engine(const char *text, dm_engine *out);

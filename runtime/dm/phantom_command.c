@@ -64,25 +64,6 @@ static int usage(const char *option, const char *text, const char *expected)
     return command_usage(&command_phantom, "%s is '%s'; %s was expected", option, text, expected);
 }
 
-/* "145,174,145" */
-static bool take_shape(const char *text, size_t shape[3])
-{
-    for (int axis = 0; axis < 3; axis++) {
-        char number[16];
-        size_t length = strcspn(text, ",");
-        long n;
-        if (length >= sizeof number || (text[length] == ',') != (axis < 2))
-            return false;
-        memcpy(number, text, length);
-        number[length] = 0;
-        if (!command_number(number, 1, INT16_MAX, &n))
-            return false;
-        shape[axis] = (size_t)n;
-        text += length + 1;
-    }
-    return true;
-}
-
 static int take_option(int option, const char *text, request *r)
 {
     long n;
@@ -101,7 +82,7 @@ static int take_option(int option, const char *text, request *r)
         break;
     case OPT_SHAPE:
         r->shaped = true;
-        if (!take_shape(text, r->settings.shape))
+        if (!command_shape(text, r->settings.shape))
             return usage("--shape", text, "three numbers from 1 to 32767, like 145,174,145,");
         break;
     case OPT_SEED:
