@@ -11,7 +11,7 @@
  *  6. Who waits for an input is in that input's list, as often as it waits; edges are in a list or free.
  *  7. What is held and pinned is at least what cells, arguments, containing values, views, moves and fetches say;
  *     and once nothing is under way it is no more than that, but for the driver's own holds.
- *  8. Bytes and objects are sums over the values: in memory, away, lent. Grants never exceed the store.
+ *  8. Bytes and objects are sums over the values: in memory, away, lent.
  *  9. What is on disk is what the values say is there, and the disk's own laws hold (ledger.h, extents.h).
  *
  * Under the role.
