@@ -224,7 +224,7 @@ static dm_status ended_early(const watch *w)
 /* Looks until it is done. Not every look is worth a row: those that changed nothing are left out but the last. */
 static dm_status sample(study_spill_table *t, watch *w)
 {
-    int64_t last = -1;
+    int64_t last = -1, models = -1;
     study_spill_row unchanged = {0};
     while (!w->done) {
         listen_to(w);
@@ -233,7 +233,7 @@ static dm_status sample(study_spill_table *t, watch *w)
             return ended_early(w);
         if (!w->begun)
             continue;
-        if (w->now.on_disk == last) {
+        if (w->now.on_disk == last && w->now.models == models) {
             unchanged = w->now;
             continue;
         }
@@ -245,6 +245,7 @@ static dm_status sample(study_spill_table *t, watch *w)
             unchanged.seconds = 0;
         }
         last = w->now.on_disk;
+        models = w->now.models;
         DM_TRY(keep(t, w, STUDY_SPILL_SAMPLE));
     }
     return keep(t, w, STUDY_SPILL_SAMPLE);
