@@ -155,16 +155,6 @@ void dmi_seats_bury(dmi_session *session)
 
 /* ---- the ring ---- */
 
-/* The worker has nothing to do, and the task is not one of many short ones: a publication costs more than
- * those, and their worker has time. They go together, at the latest when a result is waited for. */
-static inline bool is_wanted_now(const dmi_lane *lane)
-{
-    enum { SHORT_NS = 1000 };
-    bool alone = lane->pushed - lane->reaped == 1;
-    return lane->published == dmi_word_peek(&lane->up->done) &&
-           (alone || dmi_word_peek(&lane->up->mean_ns) - 1 >= SHORT_NS - 1); /* also if nothing is known */
-}
-
 bool dmi_lane_push(dmi_session *session, dmi_lane *lane, uint32_t index)
 {
     uint32_t slot;
@@ -186,7 +176,8 @@ bool dmi_lane_push(dmi_session *session, dmi_lane *lane, uint32_t index)
     bool first = lane->pushed - lane->published == 1;
     if (first && lane->pushed - lane->reaped > 1 && dmi_word_peek(&lane->up->mean_ns) - 1 >= STACK_NS - 1)
         session->stacked = true; /* also if nothing is known of it: 0 - 1 is large */
-    if ((first && is_wanted_now(lane)) || lane->pushed - lane->published >= BATCH) {
+    bool idle = first && lane->published == dmi_word_peek(&lane->up->done);
+    if (idle || lane->pushed - lane->published >= BATCH) {
         dmi_lane_publish(session, lane);
         return true;
     }

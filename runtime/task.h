@@ -184,7 +184,10 @@ static inline void dmi_task_free_entry(dmi_session *session, uint32_t index)
         return; /* never used again, so that an ancient ref cannot fit a new value */
     task->generation++;
     task->next = 0;
-    *(session->free_count++ ? &dmi_task_at(session, session->task_last - 1)->next : &session->task_free) = index + 1;
+    if (session->free_count++ == 0)
+        session->task_free = index + 1;
+    else
+        dmi_task_at(session, session->task_last - 1)->next = index + 1;
     session->task_last = index + 1;
     dmi_prefetch_write(dmi_record_at(session, index)); /* its worker has it; it will be ours when it is used again */
 }
