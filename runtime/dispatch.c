@@ -20,16 +20,10 @@
 
 /* ---- placement ---- */
 
-static bool is_open(const dmi_lane *lane)
-{
-    return lane->state == DMI_LANE_SERVING && !lane->blocked && !lane->stalled &&
-           lane->condemned == DM_OK;
-}
-
 static void reap_full_lanes(dmi_session *session)
 {
     for (uint32_t i = 0; i < session->lane_count; i++)
-        if (is_open(&session->lanes[i]) && !dmi_lane_has_room(&session->lanes[i]))
+        if (dmi_lane_is_open(&session->lanes[i]) && !dmi_lane_has_room(&session->lanes[i]))
             dmi_lane_reap(session, &session->lanes[i]);
 }
 
@@ -43,7 +37,7 @@ static int list_open(dmi_session *session, uint32_t index, dmi_lane **open, dmi_
         dmi_fit_look(session, index, &fit);
     for (uint32_t i = 0; i < session->lane_count; i++) {
         dmi_lane *lane = &session->lanes[i];
-        if (!is_open(lane) || !dmi_lane_has_room(lane))
+        if (!dmi_lane_is_open(lane) || !dmi_lane_has_room(lane))
             continue;
         uint64_t mean_ns = dmi_word_peek(&lane->up->mean_ns);
         if (uneven && !dmi_fit_admits(session, &fit, lane, &mean_ns))
@@ -72,7 +66,7 @@ static bool choose(dmi_session *session, uint32_t index)
 static bool place(dmi_session *session, uint32_t index)
 {
     dmi_lane *lane = session->favourite;
-    if (session->favour == 0 || lane == NULL || !is_open(lane) || !dmi_lane_has_room(lane)) {
+    if (session->favour == 0 || lane == NULL || !dmi_lane_is_open(lane) || !dmi_lane_has_room(lane)) {
         if (!choose(session, index))
             return false;
         lane = session->favourite;
@@ -168,7 +162,7 @@ static bool place_ready(dmi_session *session)
 
 static bool is_idle(const dmi_lane *lane)
 {
-    return is_open(lane) && lane->pushed == lane->reaped;
+    return dmi_lane_is_open(lane) && lane->pushed == lane->reaped;
 }
 
 static dmi_lane *idle_lane(dmi_session *session)
@@ -181,7 +175,7 @@ static dmi_lane *idle_lane(dmi_session *session)
 
 static uint64_t unstarted(const dmi_lane *lane)
 {
-    if (!is_open(lane) || lane->pushed - lane->reaped < 2)
+    if (!dmi_lane_is_open(lane) || lane->pushed - lane->reaped < 2)
         return 0;
     uint64_t claim = dmi_word_load(&lane->up->claim);
     return claim < lane->pushed ? lane->pushed - claim : 0;
@@ -299,14 +293,6 @@ bool dmi_turn(dmi_session *session)
     return moved;
 }
 
-
-/* Is there work that only goes on when somebody hears of completions? */
-static bool has_unheard_work(const dmi_session *session)
-{
-    return session->ready_first != 0 || session->dependents != 0 || session->blocked_lanes != 0 ||
-           session->stacked || session->loose != 0;
-}
-
 /* When a lane's worker should ring: late enough not to be a nuisance, early enough that nobody starves.
  * `target` is what a sleeping driver thread waits for. */
 static uint64_t wake_at(dmi_session *session, const dmi_lane *lane, bool sleeping, uint32_t target)
@@ -336,7 +322,7 @@ static uint64_t wake_at(dmi_session *session, const dmi_lane *lane, bool sleepin
 
 void dmi_arm(dmi_session *session, bool sleeping, uint32_t target)
 {
-    bool needed = sleeping || has_unheard_work(session);
+    bool needed = sleeping || dmi_has_unheard_work(session);
     uint64_t who = sleeping ? DMI_DRIVER : needed ? DMI_SUPERVISOR : DMI_NOBODY;
     for (uint32_t i = 0; i < session->lane_count; i++) {
         dmi_lane *lane = &session->lanes[i];
@@ -353,7 +339,7 @@ void dmi_arm(dmi_session *session, bool sleeping, uint32_t target)
     }
     if (dmi_word_peek(&session->head->listener) != who)
         dmi_word_publish(&session->head->listener, who);
-    session->armed_for_work = has_unheard_work(session);
+    session->armed_for_work = dmi_has_unheard_work(session);
     dmi_fence();
 }
 
@@ -384,10 +370,8 @@ bool dmi_pump(dmi_session *session)
     return moved;
 }
 
-void dmi_leave_armed(dmi_session *session)
+void dmi_have_rung(dmi_session *session)
 {
-    if (session->armed_for_work || !has_unheard_work(session))
-        return;
     if (session->listening)
         dmi_arm(session, true, session->listener_target);
     else

@@ -27,7 +27,18 @@ void dmi_feed_blocked(dmi_session *session, dmi_lane *lane);
  * or UINT32_MAX for anything), or (sleeping false) leaves. */
 void dmi_arm(dmi_session *session, bool sleeping, uint32_t target);
 
+/* Is there work that only goes on when somebody hears of completions? */
+static inline bool dmi_has_unheard_work(const dmi_session *session)
+{
+    return (session->ready_first | session->dependents | session->blocked_lanes | session->loose) != 0 || session->stacked;
+}
+
 /* A driver thread is about to leave: if there is work that nobody would hear of, have somebody rung. */
-void dmi_leave_armed(dmi_session *session);
+void dmi_have_rung(dmi_session *session);
+static inline void dmi_leave_armed(dmi_session *session)
+{
+    if (dmi_has_unheard_work(session) && !session->armed_for_work)
+        dmi_have_rung(session);
+}
 
 #endif

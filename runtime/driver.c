@@ -41,6 +41,17 @@ static inline void leave_briefly(dmi_session *session)
     dmi_role_leave(&session->role);
 }
 
+/* For what runtime/quick.h does: a few instructions, and then dmi_role_end. False: take the general way. */
+static inline bool enter_quickly(dmi_session *session)
+{
+    if (!dmi_role_begin(&session->role))
+        return false;
+    if (__builtin_expect(!session->closing, 1))
+        return true;
+    dmi_role_end(&session->role);
+    return false;
+}
+
 bool dmi_driver_enter(dmi_session *session)
 {
     if (!enter_briefly(session))
@@ -325,34 +336,15 @@ static dm_status submit(submission *s, const dm_function *function, const dm_tas
     return status;
 }
 
-/* A few numbers, as most tasks have, fit the record whatever they are: no packer, no allocation. */
-static inline bool pack_numbers(const dm_value *values, size_t count, dmi_out *out)
-{
-    if (count * DMI_WIRE_SCALAR > DMI_RECORD_ARGS)
-        return false;
-    for (size_t i = 0; i < count; i++) {
-        if ((unsigned)values[i].kind > DM_DOUBLE)
-            return false;
-        dmi_wire_small(out, &values[i]);
-    }
-    return true;
-}
-
 /* The way of most tasks. False: nothing was done, take the other. */
 static inline bool submit_numbers(dmi_session *session, const dm_function *function,
                                   const dm_value *arguments, size_t count, uint32_t *index)
 {
     uint8_t wire[DMI_RECORD_ARGS];
     dmi_out out = {wire, wire, wire + sizeof wire};
-    if (!pack_numbers(arguments, count, &out) || !dmi_registry_knows(function) ||
-        !dmi_task_new(session, index))
+    if (!dmi_quick_pack(arguments, count, &out) || !dmi_registry_knows(function) || !dmi_task_new(session, index))
         return false;
-    dmi_record *record = dmi_record_at(session, *index);
-    DMI_STEP();
-    record->function = (uint16_t)function->id;
-    record->arg_count = (uint32_t)count;
-    if (count != 0)
-        dmi_shared_copy(record->args, wire, sizeof wire);
+    dmi_quick_fill(session, *index, function, wire, count);
     dmi_task_submit(session, *index, 0, 0);
     dmi_dispatch(session, *index);
     return true;
@@ -393,8 +385,9 @@ static dm_status queue_room(dmi_session *session)
     return session->closing ? dmi_error(DM_ERR_SHUT_DOWN, "%s", dm_strerror(DM_ERR_SHUT_DOWN)) : DM_OK;
 }
 
-dm_ref dmi_driver_submit(dmi_session *session, const dm_function *function,
-                         const dm_task_options *options, const dm_value *arguments, size_t count)
+static __attribute__((noinline)) dm_ref submit_generally(dmi_session *session, const dm_function *function,
+                                                         const dm_task_options *options, const dm_value *arguments,
+                                                         size_t count)
 {
     static const outcome one;
     uint32_t index;
@@ -409,6 +402,18 @@ dm_ref dmi_driver_submit(dmi_session *session, const dm_function *function,
     dmi_leave_armed(session);
     leave_briefly(session);
     return ref;
+}
+
+dm_ref dmi_driver_submit(dmi_session *session, const dm_function *function,
+                         const dm_task_options *options, const dm_value *arguments, size_t count)
+{
+    if (options == NULL && enter_quickly(session)) {
+        dm_ref ref = dmi_quick_submit(session, function, arguments, count);
+        dmi_role_end(&session->role);
+        if (ref.id != 0)
+            return ref;
+    }
+    return submit_generally(session, function, options, arguments, count);
 }
 
 void dmi_driver_submit_n(dmi_session *session, const dm_function *function, const dm_task_options *options,
@@ -555,23 +560,33 @@ static dm_status get_later(dmi_session *session, uint32_t index, dm_into into, v
     return status;
 }
 
-dm_status dmi_driver_get(dmi_session *session, dm_ref ref, dm_into into, void *out, int64_t timeout_ms)
+static __attribute__((noinline)) dm_status get_generally(dmi_session *session, dm_ref ref, dm_into into, void *out,
+                                                         int64_t timeout_ms)
 {
-    enum { GETS = 8 };
     uint32_t index;
     if (!enter_briefly(session))
         return DM_ERR_SHUT_DOWN;
     dm_status status = dmi_task_of(session, ref, &index);
-    if (session->holding && ++session->gets_since_push > GETS) /* done with submitting, it seems */
+    if (session->holding && ++session->gets_since_push > DMI_GETS_BEFORE_FLUSH)
         dmi_flush(session);
-    if (status == DM_OK && !dmi_quick_get(session, index, into, out, &status) &&
-        !try_get(session, index, into, out, &status))
+    if (status == DM_OK && !try_get(session, index, into, out, &status))
         status = get_later(session, index, into, out, timeout_ms);
     leave_briefly(session);
     return status;
 }
 
-void dmi_driver_view_release(dmi_session *session, dm_view *view)
+dm_status dmi_driver_get(dmi_session *session, dm_ref ref, dm_into into, void *out, int64_t timeout_ms)
+{
+    if (enter_quickly(session)) {
+        bool got = dmi_task_is_held(session, ref) && dmi_quick_get(session, (uint32_t)ref.id, into, out);
+        dmi_role_end(&session->role);
+        if (got)
+            return DM_OK;
+    }
+    return get_generally(session, ref, into, out, timeout_ms);
+}
+
+static __attribute__((noinline)) void view_release_generally(dmi_session *session, const dm_view *view)
 {
     uint32_t index = (uint32_t)view->pin;
     if (!enter_briefly(session))
@@ -584,6 +599,17 @@ void dmi_driver_view_release(dmi_session *session, dm_view *view)
         }
     }
     leave_briefly(session);
+}
+
+void dmi_driver_view_release(dmi_session *session, const dm_view *view)
+{
+    if (enter_quickly(session)) {
+        bool released = dmi_quick_view_release(session, view->pin);
+        dmi_role_end(&session->role);
+        if (released)
+            return;
+    }
+    view_release_generally(session, view);
 }
 
 /* ---- wait ---- */
@@ -643,21 +669,31 @@ dm_status dmi_driver_retain(dmi_session *session, dm_ref ref)
     return status;
 }
 
-dm_status dmi_driver_release(dmi_session *session, dm_ref ref)
+static __attribute__((noinline)) dm_status release_generally(dmi_session *session, dm_ref ref)
 {
     uint32_t index;
     if (!enter_briefly(session))
         return DM_ERR_SHUT_DOWN;
     dm_status status = dmi_task_of(session, ref, &index);
-    if (status == DM_OK && !dmi_quick_release(session, index)) {
-        dmi_task *task = dmi_task_at(session, index);
-        if (task->state == DMI_TASK_SENT)
+    if (status == DM_OK) {
+        if (dmi_task_at(session, index)->state == DMI_TASK_SENT)
             dmi_lane_account(session, index);
         dmi_task_drop(session, index);
         dmi_leave_armed(session);
     }
     leave_briefly(session);
     return status;
+}
+
+dm_status dmi_driver_release(dmi_session *session, dm_ref ref)
+{
+    if (enter_quickly(session)) {
+        bool released = dmi_task_is_held(session, ref) && dmi_quick_release(session, (uint32_t)ref.id);
+        dmi_role_end(&session->role);
+        if (released)
+            return DM_OK;
+    }
+    return release_generally(session, ref);
 }
 
 /* ---- objects being made ---- */

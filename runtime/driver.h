@@ -20,7 +20,7 @@ dm_status dmi_driver_create(dmi_session *session, dm_dtype dtype, int ndim, cons
                             dm_buffer *out);
 dm_ref dmi_driver_seal(dmi_session *session, dm_buffer *buffer);
 void dmi_driver_abandon(dmi_session *session, dm_buffer *buffer);
-void dmi_driver_view_release(dmi_session *session, dm_view *view);
+void dmi_driver_view_release(dmi_session *session, const dm_view *view);
 
 /* Every call is between these: the role is held after, and dm_shutdown waits until all have left.
  * False if the session is closing: the role is not held, DM_ERR_SHUT_DOWN is set. */

@@ -17,8 +17,6 @@
 #include "runtime/task.h"
 
 enum {
-    BATCH = 32,      /* entries published together while the worker is busy anyway */
-    ENTRIES_A_LINE = 64 / sizeof(dmi_word),
     STACK_NS = 10000 /* a task behind others that take as long may be stuck there */
 };
 
@@ -155,38 +153,36 @@ void dmi_seats_bury(dmi_session *session)
 
 /* ---- the ring ---- */
 
+/* The first of a batch finds out whether the worker has anything to do, the last ends it. A look at the worker's
+ * words only once a batch: each takes its cache line away. */
+static void begin_or_end_batch(dmi_session *session, dmi_lane *lane)
+{
+    bool first = lane->pushed - lane->published == 1;
+    if (first && lane->pushed - lane->reaped > 1 && dmi_word_peek(&lane->up->mean_ns) - 1 >= STACK_NS - 1)
+        session->stacked = true; /* also if nothing is known of it: 0 - 1 is large */
+    bool idle = first && lane->published == dmi_word_peek(&lane->up->done);
+    if (idle || !first) {
+        dmi_lane_publish(session, lane);
+        return;
+    }
+    session->holding = true;
+    if (!lane->held) {
+        lane->held = true;
+        dmi_word_publish(&lane->down->held_back, 1);
+    }
+}
+
 bool dmi_lane_push(dmi_session *session, dmi_lane *lane, uint32_t index)
 {
     uint32_t slot;
     if (!take_slot(lane, &slot))
         return false;
-    assert(dmi_lane_has_room(lane));
-    dmi_task *task = dmi_task_at(session, index);
-    dmi_word_publish(&dmi_record_at(session, index)->where, dmi_where(DMI_SLOT, lane->segment, slot));
-    if (task->flags & DMI_TASK_FETCHING)
-        dmi_inputs_release(session, index);
-    task->state = DMI_TASK_SENT;
-    task->lane = (uint16_t)lane->index;
-    task->position = lane->pushed;
-    lane->sent[lane->pushed % DMI_RING] = index + 1;
-    dmi_word_prepare(&lane->down->ring[lane->pushed % DMI_RING], index);
-    if (lane->pushed++ % ENTRIES_A_LINE == 0)
-        dmi_prefetch_write(&lane->down->ring[(lane->pushed + 2 * ENTRIES_A_LINE) % DMI_RING]);
-    /* A look at the worker's words only once a batch: each look takes its cache line away. */
-    bool first = lane->pushed - lane->published == 1;
-    if (first && lane->pushed - lane->reaped > 1 && dmi_word_peek(&lane->up->mean_ns) - 1 >= STACK_NS - 1)
-        session->stacked = true; /* also if nothing is known of it: 0 - 1 is large */
-    bool idle = first && lane->published == dmi_word_peek(&lane->up->done);
-    if (idle || lane->pushed - lane->published >= BATCH) {
-        dmi_lane_publish(session, lane);
-        return true;
-    }
-    session->holding = true;
-    session->gets_since_push = 0;
-    if (!lane->held) {
-        lane->held = true;
-        dmi_word_publish(&lane->down->held_back, 1);
-    }
+    dmi_lane_write(session, lane, index, slot);
+    uint64_t held_back = lane->pushed - lane->published;
+    if (held_back == 1 || held_back >= DMI_LANE_BATCH)
+        begin_or_end_batch(session, lane);
+    if (dmi_task_at(session, index)->flags & DMI_TASK_FETCHING)
+        dmi_inputs_release(session, index); /* now they stay because a placed task reads them */
     return true;
 }
 

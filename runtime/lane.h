@@ -8,7 +8,7 @@
 
 #include <unistd.h>
 
-#include "runtime/session.h"
+#include "runtime/task.h"
 
 /* Ring an eventfd. */
 static inline void dmi_ring_bell(int bell)
@@ -47,6 +47,12 @@ static inline bool dmi_lane_has_room(const dmi_lane *lane)
     return lane->pushed - lane->reaped < DMI_RING;
 }
 
+/* May tasks be placed on it? */
+static inline bool dmi_lane_is_open(const dmi_lane *lane)
+{
+    return lane->state == DMI_LANE_SERVING && !lane->blocked && !lane->stalled && lane->condemned == DM_OK;
+}
+
 /* Make pushed entries visible, and wake the worker if it sleeps. */
 static inline void dmi_lane_publish(dmi_session *session, dmi_lane *lane)
 {
@@ -63,6 +69,24 @@ static inline void dmi_lane_publish(dmi_session *session, dmi_lane *lane)
 /* Place a task on a lane that has room: a slot, `where`, a ring entry. Published with others, or at
  * once if the worker has nothing to do. False: no memory for a slot. */
 bool dmi_lane_push(dmi_session *session, dmi_lane *lane, uint32_t index);
+
+/* Its second part, which is all that the middle of a batch needs. */
+enum { DMI_LANE_BATCH = 32 }; /* entries published together while the worker is busy anyway */
+static inline void dmi_lane_write(dmi_session *session, dmi_lane *lane, uint32_t index, uint32_t slot)
+{
+    enum { ENTRIES_A_LINE = 64 / sizeof(dmi_word) };
+    dmi_task *task = dmi_task_at(session, index);
+    assert(dmi_lane_has_room(lane));
+    dmi_word_publish(&dmi_record_at(session, index)->where, dmi_where(DMI_SLOT, lane->segment, slot));
+    task->state = DMI_TASK_SENT;
+    task->lane = (uint16_t)lane->index;
+    task->position = lane->pushed;
+    lane->sent[lane->pushed % DMI_RING] = index + 1;
+    dmi_word_prepare(&lane->down->ring[lane->pushed % DMI_RING], index);
+    if (lane->pushed++ % ENTRIES_A_LINE == 0)
+        dmi_prefetch_write(&lane->down->ring[(lane->pushed + 2 * ENTRIES_A_LINE) % DMI_RING]);
+    session->gets_since_push = 0;
+}
 
 /* Hand a task to the lane's blocked worker, outside the ring. */
 bool dmi_lane_run_now(dmi_session *session, dmi_lane *lane, uint32_t index);

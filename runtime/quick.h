@@ -1,5 +1,6 @@
 /*
- * quick.h - the way of most tasks through the driver: a small result, found, read and released once.
+ * quick.h - the way of most tasks through the driver: a few numbers submitted, a small result, found,
+ * read and released once.
  *
  * Each function does in one go what the general way does (runtime/driver.c, task.c, lane.c) by looking at
  * the same three lines (task, record, slot) in ten functions, one after the other, which costs three times
@@ -10,8 +11,54 @@
 #define DMI_QUICK_H
 
 #include "runtime/lane.h"
+#include "runtime/registry.h"
 #include "runtime/task.h"
 #include "runtime/value.h"
+
+/* A few numbers, as most tasks have, fit the record whatever they are: no packer, no allocation. */
+static inline bool dmi_quick_pack(const dm_value *values, size_t count, dmi_out *out)
+{
+    if (count * DMI_WIRE_SCALAR > DMI_RECORD_ARGS)
+        return false;
+    for (size_t i = 0; i < count; i++)
+        if (!dmi_wire_number(out, &values[i]))
+            return false;
+    return true;
+}
+
+/* What a new task runs, on these numbers. */
+static inline void dmi_quick_fill(dmi_session *session, uint32_t index, const dm_function *function,
+                                  const uint8_t *wire, size_t count)
+{
+    dmi_record *record = dmi_record_at(session, index);
+    DMI_STEP();
+    record->function = (uint16_t)function->id;
+    record->arg_count = (uint32_t)count;
+    if (count != 0)
+        dmi_shared_copy(record->args, wire, DMI_RECORD_ARGS);
+}
+
+/* dm_remote of a few numbers, in the middle of a batch, while the lane that was chosen for the last one takes more. */
+static inline dm_ref dmi_quick_submit(dmi_session *session, const dm_function *function, const dm_value *arguments,
+                                      size_t count)
+{
+    uint8_t wire[DMI_RECORD_ARGS];
+    dmi_out out = {wire, wire, wire + sizeof wire};
+    dmi_lane *lane = session->favourite;
+    if (session->favour == 0 || lane == NULL || !dmi_lane_is_open(lane) || !dmi_lane_has_room(lane) ||
+        lane->pushed - lane->published - 1 >= DMI_LANE_BATCH - 2 || lane->free_slot_count == 0 ||
+        session->free_count <= DMI_TASKS_REST || session->ready_count != 0 || session->away != 0 ||
+        session->broken != DM_OK || session->settings.task_limit_ms >= 0 || dmi_queue_is_full(session) ||
+        !dmi_quick_pack(arguments, count, &out) || !dmi_registry_knows(function))
+        return DM_NO_REF;
+    uint32_t index = dmi_task_take_entry(session);
+    dmi_task_begin(session, index);
+    dmi_quick_fill(session, index, function, wire, count);
+    dmi_task_submit(session, index, 0, -1);
+    session->favour--;
+    dmi_lane_write(session, lane, index, lane->free_slots[--lane->free_slot_count]);
+    return dmi_task_ref(session, index);
+}
 
 /* The slot in which a task has published a small value, and its word; NULL if it is not so. */
 static inline const dmi_slot *dmi_quick_slot(dmi_session *session, uint32_t index, uint64_t *word)
@@ -45,29 +92,40 @@ static inline void dmi_quick_look_ahead(dmi_session *session, const dmi_task *ta
         dmi_quick_ask_for_slot(session, &session->lanes[task->lane], task->position + AHEAD);
 }
 
-/* dm_get of a small value that is there. */
-static inline bool dmi_quick_get(dmi_session *session, uint32_t index, dm_into into, void *out,
-                                 dm_status *status)
+/* dm_get of a small value that is there. Not if there is something to be published first. */
+static inline bool dmi_quick_get(dmi_session *session, uint32_t index, dm_into into, void *out)
 {
     uint64_t word;
-    const dmi_slot *slot = dmi_quick_slot(session, index, &word);
-    if (slot == NULL || into == DM_INTO_REF || into == DM_INTO_CONST_STRING)
-        return false;
-    dmi_quick_look_ahead(session, dmi_task_at(session, index));
-    *status = DM_OK;
-    if (into == DM_INTO_NOTHING)
-        return true;
     dmi_item item;
-    dmi_subject subject = {NULL, 0};
-    const uint8_t *at = slot->payload;
-    if (!dmi_wire_next(&at, at + (word & 0xff), &item))
+    dmi_task *task = dmi_task_at(session, index);
+    const dmi_slot *slot = dmi_quick_slot(session, index, &word);
+    if (slot == NULL || (session->holding && session->gets_since_push >= DMI_GETS_BEFORE_FLUSH))
         return false;
-    *status = dmi_item_into(&item, into, out, &subject);
-    if (into == DM_INTO_VIEW && *status == DM_OK) {
+    const uint8_t *at = slot->payload;
+    if (into != DM_INTO_NOTHING &&
+        (!dmi_wire_next_common(&at, at + (word & 0xff), &item) || !dmi_item_into_common(&item, into, out)))
+        return false;
+    if (into == DM_INTO_VIEW) {
         ((dm_view *)out)->pin = dmi_task_ref(session, index).id;
-        dmi_task_at(session, index)->views++;
-        dmi_task_at(session, index)->pins++;
+        task->views++;
+        task->pins++;
     }
+    session->gets_since_push++;
+    dmi_quick_look_ahead(session, task);
+    return true;
+}
+
+/* dm_view_release of a value that somebody holds, or that has other views. */
+static inline bool dmi_quick_view_release(dmi_session *session, uint64_t pin)
+{
+    uint32_t index = (uint32_t)pin;
+    if (((pin >> 32) & 0xff) != session->tag || index >= session->task_high)
+        return false;
+    dmi_task *task = dmi_task_at(session, index);
+    if (task->generation != pin >> 40 || task->views == 0 || task->holds == 0 || task->rare != 0)
+        return false;
+    task->views--;
+    task->pins--;
     return true;
 }
 

@@ -44,25 +44,38 @@ bool dmi_role_is_busy(dmi_role *role);
 void dmi_role_take_slowly(dmi_role *role);
 void dmi_role_leave_slowly(dmi_role *role);
 
+/* By the bias, for a few instructions that call nothing: dmi_role_end ends them. False: not the owner, or another
+ * has it or wants it. */
+static inline bool dmi_role_begin(dmi_role *role)
+{
+    if (__builtin_expect(dmi_role_mine != role->id, 0))
+        return false;
+    atomic_store_explicit(&role->inside, 1, memory_order_relaxed); /* private atomic */
+    atomic_signal_fence(memory_order_seq_cst); /* the other side's membarrier is the fence */
+    if (__builtin_expect(!atomic_load_explicit(&role->wanted, memory_order_acquire), 1))
+        return true;
+    atomic_store_explicit(&role->inside, 0, memory_order_release); /* private atomic */
+    return false;
+}
+
+static inline void dmi_role_end(dmi_role *role)
+{
+    atomic_store_explicit(&role->inside, 0, memory_order_release); /* private atomic */
+}
+
 static inline void dmi_role_take(dmi_role *role)
 {
-    if (__builtin_expect(dmi_role_mine == role->id, 1)) {
-        atomic_store_explicit(&role->inside, 1, memory_order_relaxed); /* private atomic */
-        atomic_signal_fence(memory_order_seq_cst); /* the other side's membarrier is the fence */
-        if (__builtin_expect(!atomic_load_explicit(&role->wanted, memory_order_acquire), 1)) {
-            role->by_bias = true;
-            return;
-        }
-        atomic_store_explicit(&role->inside, 0, memory_order_release); /* private atomic */
-    }
-    dmi_role_take_slowly(role);
+    if (dmi_role_begin(role))
+        role->by_bias = true;
+    else
+        dmi_role_take_slowly(role);
 }
 
 static inline void dmi_role_leave(dmi_role *role)
 {
     if (__builtin_expect(role->by_bias, 1)) {
         role->by_bias = false;
-        atomic_store_explicit(&role->inside, 0, memory_order_release); /* private atomic */
+        dmi_role_end(role);
         return;
     }
     dmi_role_leave_slowly(role);

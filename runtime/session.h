@@ -118,6 +118,8 @@ typedef struct dmi_lane {
 
 typedef struct dmi_task dmi_task;
 
+enum { DMI_GETS_BEFORE_FLUSH = 8 };
+
 typedef struct dmi_session {
     dmi_settings settings;
     dmi_role role;
@@ -158,7 +160,7 @@ typedef struct dmi_session {
     uint32_t rooms_awaited;
     bool turning;   /* inside dmi_turn */
     bool holding;   /* entries were pushed to a ring and not published */
-    uint32_t gets_since_push;
+    uint32_t gets_since_push; /* beyond DMI_GETS_BEFORE_FLUSH the program is done with submitting, it seems */
     bool armed_for_work; /* workers will ring before they run out */
     uint32_t listener_target; /* what the listening thread waits for */
     uint32_t reapings; /* lanes being reaped, one within the other */

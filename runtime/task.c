@@ -32,14 +32,10 @@
 
 bool dmi_task_new(dmi_session *session, uint32_t *index)
 {
-    enum {
-        SMALL_TASKS = (1 << 20) / sizeof(dmi_task), /* beyond, pages are large */
-        REST = 32 /* entries that were freed last rest while their records come back from workers' caches */
-    };
-    if (session->free_count > REST || (session->free_count != 0 && session->task_high == DMI_MAX_RECORDS)) {
-        session->free_count--;
-        *index = session->task_free - 1;
-        session->task_free = dmi_task_at(session, *index)->next;
+    enum { SMALL_TASKS = (1 << 20) / sizeof(dmi_task) }; /* beyond, pages are large */
+    if (session->free_count > DMI_TASKS_REST ||
+        (session->free_count != 0 && session->task_high == DMI_MAX_RECORDS)) {
+        *index = dmi_task_take_entry(session);
     } else if (session->task_high < DMI_MAX_RECORDS) {
         *index = session->task_high++;
         dmi_ahead_reach(&session->records_ahead, (*index + 1ul) * sizeof(dmi_record));
@@ -50,35 +46,15 @@ bool dmi_task_new(dmi_session *session, uint32_t *index)
                   DMI_MAX_RECORDS);
         return false;
     }
-    dmi_task *task = dmi_task_at(session, *index);
-    *task = (dmi_task){.generation = task->generation, .holds = 1, .state = DMI_TASK_WAITING};
-    dmi_record *record = dmi_record_at(session, *index);
-    DMI_STEP();
-    record->serial = ++session->next_serial;
-    record->function = DMI_PUT; /* until a submission says otherwise */
-    record->flags = 0;
-    record->arg_count = 0;
-    dmi_word_prepare(&record->where, dmi_where(DMI_NOWHERE, 0, 0));
-    session->counts.refs++;
+    dmi_task_begin(session, *index);
     return true;
 }
 
-dm_ref dmi_task_ref(const dmi_session *session, uint32_t index)
+dm_status dmi_task_of_none(const dmi_session *session, dm_ref ref)
 {
-    return (dm_ref){(uint64_t)session->tasks[index].generation << 40 | (uint64_t)session->tag << 32 |
-                    index};
-}
-
-dm_status dmi_task_of(dmi_session *session, dm_ref ref, uint32_t *index)
-{
-    *index = (uint32_t)ref.id;
-    if (((ref.id >> 32) & 0xff) != session->tag || *index >= session->task_high)
-        return dmi_error(DM_ERR_BADREF, "%#llx is not a ref of this session",
-                         (unsigned long long)ref.id);
-    const dmi_task *task = dmi_task_at(session, *index);
-    if (task->generation != ref.id >> 40 || task->state == DMI_TASK_FREE || task->holds == 0)
-        return dmi_error(DM_ERR_STALE, "ref %#llx has been released", (unsigned long long)ref.id);
-    return DM_OK;
+    if (((ref.id >> 32) & 0xff) != session->tag || (uint32_t)ref.id >= session->task_high)
+        return dmi_error(DM_ERR_BADREF, "%#llx is not a ref of this session", (unsigned long long)ref.id);
+    return dmi_error(DM_ERR_STALE, "ref %#llx has been released", (unsigned long long)ref.id);
 }
 
 /* ---- freeing ---- */
@@ -206,21 +182,11 @@ static void unpin_input(dmi_session *session, uint32_t input, uint32_t index)
     dmi_task_unpin(session, input);
 }
 
-void dmi_task_submit(dmi_session *session, uint32_t index, int retries, int64_t limit_ms)
+void dmi_task_limit(dmi_session *session, uint32_t index)
 {
-    dmi_task *task = dmi_task_at(session, index);
-    const dmi_settings *settings = &session->settings;
-    retries = retries == 0 ? settings->retries : retries < 0 ? 0 : retries;
-    limit_ms = limit_ms == 0 ? settings->task_limit_ms : limit_ms;
-    task->retries_left = (int16_t)(retries > INT16_MAX ? INT16_MAX : retries);
-    task->limit_ms = limit_ms < 0 ? -1 : limit_ms > INT32_MAX ? INT32_MAX : (int32_t)limit_ms;
-    if (task->limit_ms >= 0) {
-        task->flags |= DMI_TASK_LIMITED;
-        if (session->limited++ == 0 && session->supervisor)
-            dmi_supervisor_poke(session); /* it keeps the time */
-    }
-    session->counts.tasks_submitted++;
-    session->unfinished++;
+    dmi_task_at(session, index)->flags |= DMI_TASK_LIMITED;
+    if (session->limited++ == 0 && session->supervisor)
+        dmi_supervisor_poke(session); /* it keeps the time */
 }
 
 dm_status dmi_queue_full(const dmi_session *session)

@@ -97,9 +97,55 @@ static inline dmi_record *dmi_record_at(dmi_session *session, uint32_t index)
 /* A new task, held once, with a serial, nowhere. False: the table is full (DM_ERR_NOMEM is set). */
 bool dmi_task_new(dmi_session *session, uint32_t *index);
 
+/* Of the entries that were freed so many rest, while their records come back from workers' caches. */
+enum { DMI_TASKS_REST = 32 };
+
+/* Its two halves: the entry that has been free for longest, of which there must be one; and: an entry becomes a
+ * task. */
+static inline uint32_t dmi_task_take_entry(dmi_session *session)
+{
+    uint32_t index = session->task_free - 1;
+    session->free_count--;
+    session->task_free = dmi_task_at(session, index)->next;
+    return index;
+}
+
+static inline void dmi_task_begin(dmi_session *session, uint32_t index)
+{
+    dmi_task *task = dmi_task_at(session, index);
+    *task = (dmi_task){.generation = task->generation, .holds = 1, .state = DMI_TASK_WAITING};
+    dmi_record *record = dmi_record_at(session, index);
+    DMI_STEP();
+    record->serial = ++session->next_serial;
+    record->function = DMI_PUT; /* until a submission says otherwise */
+    record->flags = 0;
+    record->arg_count = 0;
+    dmi_word_prepare(&record->where, dmi_where(DMI_NOWHERE, 0, 0));
+    session->counts.refs++;
+}
+
 /* The ref of a task for the driver's program, and back. The latter: DM_ERR_STALE, DM_ERR_BADREF. */
-dm_ref dmi_task_ref(const dmi_session *session, uint32_t index);
-dm_status dmi_task_of(dmi_session *session, dm_ref ref, uint32_t *index);
+static inline dm_ref dmi_task_ref(const dmi_session *session, uint32_t index)
+{
+    return (dm_ref){(uint64_t)session->tasks[index].generation << 40 | (uint64_t)session->tag << 32 | index};
+}
+
+/* Does it name a task or value that the program holds? */
+static inline bool dmi_task_is_held(const dmi_session *session, dm_ref ref)
+{
+    uint32_t index = (uint32_t)ref.id;
+    if (((ref.id >> 32) & 0xff) != session->tag || index >= session->task_high)
+        return false;
+    const dmi_task *task = &session->tasks[index];
+    return task->generation == ref.id >> 40 && task->state != DMI_TASK_FREE && task->holds != 0;
+}
+
+dm_status dmi_task_of_none(const dmi_session *session, dm_ref ref); /* says why */
+static inline dm_status dmi_task_of(const dmi_session *session, dm_ref ref, uint32_t *index)
+{
+    *index = (uint32_t)ref.id;
+    return dmi_task_is_held(session, ref) ? DM_OK : dmi_task_of_none(session, ref);
+}
 
 void dmi_task_hold(dmi_session *session, uint32_t index);
 void dmi_task_drop(dmi_session *session, uint32_t index);
@@ -154,8 +200,23 @@ void dmi_task_wake_dependents(dmi_session *session, uint32_t index);
 void dmi_task_await_nothing(dmi_session *session, uint32_t index);
 uint32_t dmi_task_dependent(const dmi_session *session, uint32_t index);
 
+/* It has a time limit. */
+void dmi_task_limit(dmi_session *session, uint32_t index);
+
 /* A task has been submitted: its retries and time limit (0: the session's, negative: none). */
-void dmi_task_submit(dmi_session *session, uint32_t index, int retries, int64_t limit_ms);
+static inline void dmi_task_submit(dmi_session *session, uint32_t index, int retries, int64_t limit_ms)
+{
+    dmi_task *task = dmi_task_at(session, index);
+    const dmi_settings *settings = &session->settings;
+    retries = retries == 0 ? settings->retries : retries < 0 ? 0 : retries;
+    limit_ms = limit_ms == 0 ? settings->task_limit_ms : limit_ms;
+    task->retries_left = (int16_t)(retries > INT16_MAX ? INT16_MAX : retries);
+    task->limit_ms = limit_ms < 0 ? -1 : limit_ms > INT32_MAX ? INT32_MAX : (int32_t)limit_ms;
+    if (task->limit_ms >= 0)
+        dmi_task_limit(session, index);
+    session->counts.tasks_submitted++;
+    session->unfinished++;
+}
 
 /* Are there as many unfinished tasks as may be? And: the status and sentence that say so. */
 static inline bool dmi_queue_is_full(const dmi_session *session)

@@ -318,7 +318,7 @@ static dm_status store_copy(const dmi_item *item, char **out)
     return DM_OK;
 }
 
-dm_status dmi_item_into(const dmi_item *item, dm_into into, void *out, const dmi_subject *subject)
+dm_status dmi_item_into_rare(const dmi_item *item, dm_into into, void *out, const dmi_subject *subject)
 {
     bool whole = item->kind == DM_INT || item->kind == DM_UINT;
     if (into == DM_INTO_NOTHING)

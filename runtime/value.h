@@ -50,8 +50,32 @@ typedef struct dmi_subject {
     int argument;
 } dmi_subject;
 
+/* Store an item into *out, if that is what most tasks take and return. False: nothing was done. */
+static inline bool dmi_item_into_common(const dmi_item *item, dm_into into, void *out)
+{
+    if (into == DM_INTO_VIEW && item->kind == DM_DATA && item->shape == NULL) {
+        *(dm_view *)out = (dm_view){.data = item->data, .bytes = item->bytes, .ndim = 1, .shape = {item->bytes}};
+        return true;
+    }
+    if (item->kind == DM_INT && (into == DM_INTO_I64 || (into == DM_INTO_U64 && item->i >= 0))) {
+        *(int64_t *)out = item->i; /* C lets either be written as the other */
+        return true;
+    }
+    if (item->kind == DM_DOUBLE && into == DM_INTO_DOUBLE) {
+        *(double *)out = item->d;
+        return true;
+    }
+    return false;
+}
+
+/* The other ways, and failures. */
+dm_status dmi_item_into_rare(const dmi_item *item, dm_into into, void *out, const dmi_subject *subject);
+
 /* Store an item into *out. A DM_INTO_VIEW is filled without a pin. Refs are the caller's business. */
-dm_status dmi_item_into(const dmi_item *item, dm_into into, void *out, const dmi_subject *subject);
+static inline dm_status dmi_item_into(const dmi_item *item, dm_into into, void *out, const dmi_subject *subject)
+{
+    return dmi_item_into_common(item, into, out) ? DM_OK : dmi_item_into_rare(item, into, out, subject);
+}
 
 /* The type mismatch, as a sentence. */
 dm_status dmi_wrong_type(const dmi_item *item, dm_into into, const dmi_subject *subject);

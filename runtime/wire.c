@@ -6,17 +6,8 @@
 #include <string.h>
 
 enum {
-    NIL = 0xc0,
-    BIN8 = 0xc4,
     BIN32 = 0xc6,
     EXT32 = 0xc9,
-    FLOAT64 = 0xcb,
-    UINT64 = 0xcf,
-    INT8 = 0xd0,
-    INT16 = 0xd1,
-    INT32 = 0xd2,
-    INT64 = 0xd3,
-    FIXEXT8 = DMI_WIRE_FIXEXT8,
     STR8 = 0xd9,
     STR32 = 0xdb
 };
@@ -43,86 +34,17 @@ bool dmi_array_bytes(dm_dtype dtype, int ndim, const size_t *shape, size_t *byte
 
 /* ---- writing ---- */
 
-static uint8_t *reserve(dmi_out *out, size_t bytes)
-{
-    if (out->at == NULL || bytes > (size_t)(out->end - out->at)) {
-        out->at = NULL;
-        return NULL;
-    }
-    uint8_t *at = out->at;
-    out->at += bytes;
-    return at;
-}
-
 static void big_endian(uint8_t *at, uint64_t value, int bytes)
 {
     for (int i = bytes - 1; i >= 0; i--, value >>= 8)
         at[i] = (uint8_t)value;
 }
 
-static void put_eight(dmi_out *out, uint8_t tag, uint64_t bits)
-{
-    uint8_t *at = reserve(out, 9);
-    if (at == NULL)
-        return;
-    at[0] = tag;
-    bits = __builtin_bswap64(bits);
-    memcpy(at + 1, &bits, 8);
-}
-
-void dmi_wire_nil(dmi_out *out)
-{
-    uint8_t *at = reserve(out, 1);
-    if (at)
-        *at = NIL;
-}
-
-static void put_small(dmi_out *out, uint8_t tag, int64_t i, int bytes)
-{
-    uint8_t *at = reserve(out, 1 + (size_t)bytes);
-    if (at == NULL)
-        return;
-    at[0] = tag;
-    big_endian(at + 1, (uint64_t)i, bytes);
-}
-
-void dmi_wire_int(dmi_out *out, int64_t i)
-{
-    if (i >= -32 && i <= 127) {
-        uint8_t *at = reserve(out, 1);
-        if (at)
-            *at = (uint8_t)i;
-    } else if (i == (int8_t)i) {
-        put_small(out, INT8, i, 1);
-    } else if (i == (int16_t)i) {
-        put_small(out, INT16, i, 2);
-    } else if (i == (int32_t)i) {
-        put_small(out, INT32, i, 4);
-    } else {
-        put_eight(out, INT64, (uint64_t)i);
-    }
-}
-
-void dmi_wire_uint(dmi_out *out, uint64_t u)
-{
-    if (u <= INT64_MAX)
-        dmi_wire_int(out, (int64_t)u);
-    else
-        put_eight(out, UINT64, u);
-}
-
-void dmi_wire_double(dmi_out *out, double d)
-{
-    uint64_t bits;
-    memcpy(&bits, &d, 8);
-    put_eight(out, FLOAT64, bits);
-}
-
 void dmi_wire_string(dmi_out *out, const char *s, size_t bytes)
 {
     size_t counted = bytes + 1;
     size_t head = counted < 32 ? 1 : counted < 256 ? 2 : 5;
-    uint8_t *at = counted > UINT32_MAX ? NULL : reserve(out, head + counted);
+    uint8_t *at = counted > UINT32_MAX ? NULL : dmi_wire_reserve(out, head + counted);
     if (at == NULL) {
         out->at = NULL;
         return;
@@ -140,12 +62,12 @@ void dmi_wire_string(dmi_out *out, const char *s, size_t bytes)
 static void put_bin(dmi_out *out, const void *data, size_t bytes)
 {
     size_t head = bytes < 256 ? 2 : 5;
-    uint8_t *at = bytes > UINT32_MAX ? NULL : reserve(out, head + bytes);
+    uint8_t *at = bytes > UINT32_MAX ? NULL : dmi_wire_reserve(out, head + bytes);
     if (at == NULL) {
         out->at = NULL;
         return;
     }
-    at[0] = head == 2 ? BIN8 : BIN32;
+    at[0] = head == 2 ? DMI_WIRE_BIN8 : BIN32;
     big_endian(at + 1, bytes, (int)head - 1);
     if (bytes)
         memcpy(at + head, data, bytes);
@@ -163,7 +85,7 @@ void dmi_wire_array(dmi_out *out, const dm_array *array, size_t bytes)
     size_t unpadded = (size_t)(out->at - out->base) + 6 + ARRAY_HEAD + shape_bytes;
     size_t padding = -unpadded % DMI_WIRE_ALIGN;
     size_t content = ARRAY_HEAD + shape_bytes + padding + bytes;
-    uint8_t *at = content > UINT32_MAX ? NULL : reserve(out, 6 + content);
+    uint8_t *at = content > UINT32_MAX ? NULL : dmi_wire_reserve(out, 6 + content);
     if (at == NULL) {
         out->at = NULL;
         return;
@@ -182,10 +104,10 @@ void dmi_wire_array(dmi_out *out, const dm_array *array, size_t bytes)
 
 void dmi_wire_ref(dmi_out *out, uint64_t refword)
 {
-    uint8_t *at = reserve(out, DMI_WIRE_REF);
+    uint8_t *at = dmi_wire_reserve(out, DMI_WIRE_REF);
     if (at == NULL)
         return;
-    at[0] = FIXEXT8;
+    at[0] = DMI_WIRE_FIXEXT8;
     at[1] = EXT_REF;
     dmi_wire_set_ref(at + 2, refword);
 }
@@ -195,16 +117,10 @@ bool dmi_wire_small(dmi_out *out, const dm_value *value)
     size_t bytes;
     switch (value->kind) {
     case DM_NIL:
-        dmi_wire_nil(out);
-        break;
     case DM_INT:
-        dmi_wire_int(out, value->i);
-        break;
     case DM_UINT:
-        dmi_wire_uint(out, value->u);
-        break;
     case DM_DOUBLE:
-        dmi_wire_double(out, value->d);
+        dmi_wire_number(out, value);
         break;
     case DM_STRING:
         dmi_wire_string(out, value->string, strlen(value->string));
@@ -258,13 +174,6 @@ static uint64_t number(const uint8_t *at, int bytes)
     for (int i = 0; i < bytes; i++)
         value = value << 8 | at[i];
     return value;
-}
-
-static bool got_int(dmi_item *item, int64_t i)
-{
-    item->kind = DM_INT;
-    item->i = i;
-    return true;
 }
 
 /* A string or bytes: a length of `head` bytes, then that many. */
@@ -334,29 +243,11 @@ static bool got_ref(const uint8_t **at, const uint8_t *end, dmi_item *item)
     return true;
 }
 
-static bool got_number(const uint8_t **at, const uint8_t *end, uint8_t tag, dmi_item *item)
-{
-    static const int8_t width[] = {[INT8 - FLOAT64] = 1,  [INT16 - FLOAT64] = 2, [INT32 - FLOAT64] = 4,
-                                   [INT64 - FLOAT64] = 8, [UINT64 - FLOAT64] = 8, [0] = 8};
-    int bytes = width[tag - FLOAT64];
-    if (bytes == 0 || end - *at < bytes)
-        return false;
-    uint64_t bits = number(*at, bytes);
-    *at += bytes;
-    item->kind = tag == FLOAT64 ? DM_DOUBLE : tag == UINT64 ? DM_UINT : DM_INT;
-    if (item->kind == DM_INT)
-        bits = (uint64_t)((int64_t)(bits << (64 - 8 * bytes)) >> (64 - 8 * bytes));
-    item->u = bits; /* the union: a double's bits are the double */
-    return true;
-}
-
-bool dmi_wire_next(const uint8_t **at, const uint8_t *end, dmi_item *item)
+bool dmi_wire_next_rare(const uint8_t **at, const uint8_t *end, dmi_item *item)
 {
     if (*at >= end)
         return false;
     uint8_t tag = *(*at)++;
-    if (tag <= 0x7f || tag >= 0xe0)
-        return got_int(item, (int8_t)tag);
     if (tag >= 0xa0 && tag <= 0xbf) {
         (*at)--;
         uint8_t length = tag & 0x1f;
@@ -369,20 +260,26 @@ bool dmi_wire_next(const uint8_t **at, const uint8_t *end, dmi_item *item)
         return true;
     }
     switch (tag) {
-    case NIL:
+    case DMI_WIRE_NIL:
         item->kind = DM_NIL;
         return true;
-    case BIN8:
     case BIN32:
-        return got_run(at, end, tag == BIN8 ? 1 : 4, DM_DATA, item);
+        return got_run(at, end, 4, DM_DATA, item);
     case STR8:
     case STR32:
         return got_run(at, end, tag == STR8 ? 1 : 4, DM_STRING, item);
     case EXT32:
         return got_ext(at, end, item);
-    case FIXEXT8:
+    case DMI_WIRE_FIXEXT8:
         return got_ref(at, end, item);
+    case DMI_WIRE_UINT64:
+        if (end - *at < 8)
+            return false;
+        item->kind = DM_UINT;
+        item->u = number(*at, 8);
+        *at += 8;
+        return true;
     default:
-        return tag >= FLOAT64 && tag <= INT64 && got_number(at, end, tag, item);
+        return false;
     }
 }
