@@ -220,6 +220,18 @@ static void stage(dm_call *call, dmi_part_value *place, dmi_slot_kind kind, cons
     place->bytes = (uint8_t)bytes;
 }
 
+/* The first and only value of a task, if it is what most tasks return: written where it is staged. */
+static inline bool stage_at_once(dmi_part_value *place, const dm_value *value)
+{
+    enum { MOST_BYTES = DMI_SLOT_PAYLOAD - 2 };
+    dmi_out out = {place->payload, place->payload, place->payload + sizeof place->payload};
+    if (place->kind != 0 || (!dmi_wire_number(&out, value) && !dmi_wire_few_bytes(&out, value, MOST_BYTES)))
+        return false;
+    place->kind = DMI_SLOT_INLINE;
+    place->bytes = (uint8_t)(out.at - place->payload);
+    return true;
+}
+
 /* A value that fits the slot, as msgpack. */
 static bool stage_small(dm_call *call, dmi_part_value *place, const dm_value *value)
 {
@@ -234,6 +246,8 @@ static bool stage_small(dm_call *call, dmi_part_value *place, const dm_value *va
 dm_status dm_return_value_at(dm_call *call, int index, dm_value value)
 {
     dmi_part_value *place = NULL;
+    if (index == 0 && !is_multiple(call) && stage_at_once(&call->staged, &value))
+        return DM_OK;
     DM_TRY(place_of(call, index, &place));
     DM_TRY(dmi_value_check(&value));
     if (value.kind == DM_REF) {
@@ -334,8 +348,8 @@ static void end_parts(dm_call *call, bool failed)
 static void publish(dm_call *call)
 {
     if (call->staged.kind == 0)
-        stage_small(call, &call->staged, &(dm_value){.kind = DM_NIL});
-    dmi_shared_copy(call->slot->payload, call->staged.payload, call->staged.bytes);
+        stage_at_once(&call->staged, &(dm_value){.kind = DM_NIL});
+    dmi_shared_copy(call->slot->payload, call->staged.payload, sizeof call->staged.payload);
     dmi_word_publish(&call->slot->word, dmi_slot_word(call->serial, (dmi_slot_kind)call->staged.kind,
                                                       call->staged.bytes));
 }
@@ -414,7 +428,7 @@ dmi_outcome dmi_call_run(dmi_worker *worker, uint32_t index)
     call.count = record->arg_count;
     call.returns = record->flags / DMI_RETURNS;
     call.parts = NULL;
-    call.staged.kind = 0;
+    call.staged = (dmi_part_value){0}; /* all of it goes into the slot */
     call.counted = false;
     call.all_plain = true;
     call.read = 0;

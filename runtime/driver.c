@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "runtime/apart.h"
 #include "runtime/dispatch.h"
 #include "runtime/extras.h"
 #include "runtime/lane.h"
@@ -385,9 +386,8 @@ static dm_status queue_room(dmi_session *session)
     return session->closing ? dmi_error(DM_ERR_SHUT_DOWN, "%s", dm_strerror(DM_ERR_SHUT_DOWN)) : DM_OK;
 }
 
-static __attribute__((noinline)) dm_ref submit_generally(dmi_session *session, const dm_function *function,
-                                                         const dm_task_options *options, const dm_value *arguments,
-                                                         size_t count)
+static DMI_APART dm_ref submit_generally(dmi_session *session, const dm_function *function,
+                                         const dm_task_options *options, const dm_value *arguments, size_t count)
 {
     static const outcome one;
     uint32_t index;
@@ -560,8 +560,8 @@ static dm_status get_later(dmi_session *session, uint32_t index, dm_into into, v
     return status;
 }
 
-static __attribute__((noinline)) dm_status get_generally(dmi_session *session, dm_ref ref, dm_into into, void *out,
-                                                         int64_t timeout_ms)
+static DMI_APART dm_status get_generally(dmi_session *session, dm_ref ref, dm_into into, void *out,
+                                         int64_t timeout_ms)
 {
     uint32_t index;
     if (!enter_briefly(session))
@@ -586,7 +586,7 @@ dm_status dmi_driver_get(dmi_session *session, dm_ref ref, dm_into into, void *o
     return get_generally(session, ref, into, out, timeout_ms);
 }
 
-static __attribute__((noinline)) void view_release_generally(dmi_session *session, const dm_view *view)
+static DMI_APART void view_release_generally(dmi_session *session, const dm_view *view)
 {
     uint32_t index = (uint32_t)view->pin;
     if (!enter_briefly(session))
@@ -669,7 +669,7 @@ dm_status dmi_driver_retain(dmi_session *session, dm_ref ref)
     return status;
 }
 
-static __attribute__((noinline)) dm_status release_generally(dmi_session *session, dm_ref ref)
+static DMI_APART dm_status release_generally(dmi_session *session, dm_ref ref)
 {
     uint32_t index;
     if (!enter_briefly(session))

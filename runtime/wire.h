@@ -133,6 +133,22 @@ void dmi_wire_string(dmi_out *out, const char *s, size_t bytes);
 void dmi_wire_array(dmi_out *out, const dm_array *array, size_t bytes);
 void dmi_wire_ref(dmi_out *out, uint64_t refword);
 
+/* The same of bytes, up to `most` of them (below 256); false, and nothing is written, if it is something else, or more,
+ * or not in order. */
+static inline bool dmi_wire_few_bytes(dmi_out *out, const dm_value *value, size_t most)
+{
+    const dm_array *array = value->kind == DM_DATA ? value->array : NULL;
+    if (array == NULL || array->dtype != DM_U8 || array->ndim != 1 || array->data == NULL || array->shape[0] > most)
+        return false;
+    uint8_t *at = dmi_wire_reserve(out, 2 + array->shape[0]);
+    if (at == NULL)
+        return false;
+    at[0] = DMI_WIRE_BIN8;
+    at[1] = (uint8_t)array->shape[0];
+    memcpy(at + 2, array->data, array->shape[0]);
+    return true;
+}
+
 /* At most how many bytes dmi_wire_string or dmi_wire_array write beyond the payload. */
 enum { DMI_WIRE_OVERHEAD = 6 + 4 + 8 * DM_MAX_DIMS + DMI_WIRE_ALIGN };
 

@@ -10,6 +10,7 @@
 
 #include <pthread.h>
 
+#include "runtime/apart.h"
 #include "runtime/session.h"
 #include "runtime/value.h"
 
@@ -191,24 +192,24 @@ dmi_outcome dmi_call_run(dmi_worker *worker, uint32_t index);
 
 /* ---- inside.c: what a task may do ---- */
 
-dm_ref dmi_inside_submit(dmi_worker *worker, const dm_function *function,
-                         const dm_task_options *options, const dm_value *arguments, size_t count);
+DMI_APART dm_ref dmi_inside_submit(dmi_worker *worker, const dm_function *function,
+                                   const dm_task_options *options, const dm_value *arguments, size_t count);
 void dmi_inside_submit_n(dmi_worker *worker, const dm_function *function, const dm_task_options *options,
                          const dm_value *arguments, size_t count, dm_ref *refs, size_t n);
 /* A value that is a list of refs, found under this refword: a holding for each. */
 dm_status dmi_inside_list(dmi_worker *worker, uint64_t outer, const dmi_found *found, dm_ref_list *out);
 dm_ref dmi_inside_put(dmi_worker *worker, dm_value value);
-dm_status dmi_inside_get(dmi_worker *worker, dm_ref ref, dm_into into, void *out, int64_t timeout_ms);
+DMI_APART dm_status dmi_inside_get(dmi_worker *worker, dm_ref ref, dm_into into, void *out, int64_t timeout_ms);
 dm_status dmi_inside_wait(dmi_worker *worker, const dm_ref *refs, size_t n, size_t k,
                           int64_t timeout_ms, bool *ready);
 dm_status dmi_inside_cancel(dmi_worker *worker, dm_ref ref, int64_t grace_ms);
 dm_status dmi_inside_retain(dmi_worker *worker, dm_ref ref);
-dm_status dmi_inside_release(dmi_worker *worker, dm_ref ref);
+DMI_APART dm_status dmi_inside_release(dmi_worker *worker, dm_ref ref);
 dm_status dmi_inside_create(dmi_worker *worker, dm_dtype dtype, int ndim, const size_t *shape,
                             dm_buffer *out);
 dm_ref dmi_inside_seal(dmi_worker *worker, dm_buffer *buffer);
 void dmi_inside_abandon(dmi_worker *worker, dm_buffer *buffer);
-void dmi_inside_view_release(dmi_worker *worker, dm_view *view);
+DMI_APART void dmi_inside_view_release(dmi_worker *worker, dm_view *view);
 
 /* The object of a buffer, which is spent. */
 dm_status dmi_inside_take_buffer(dmi_worker *worker, dm_buffer *buffer, uint64_t *offset);
