@@ -62,17 +62,24 @@ static bool choose(dmi_session *session, uint32_t index)
     return chosen >= 0;
 }
 
-/* Place a task if any lane has room for it. */
-static bool place(dmi_session *session, uint32_t index)
+/* The lane for a task; NULL if none has room for it. */
+static dmi_lane *lane_for(dmi_session *session, uint32_t index)
 {
     dmi_lane *lane = session->favourite;
     if (session->favour == 0 || lane == NULL || !dmi_lane_is_open(lane) || !dmi_lane_has_room(lane)) {
         if (!choose(session, index))
-            return false;
+            return NULL;
         lane = session->favourite;
     }
     session->favour--;
-    return dmi_lane_push(session, lane, index);
+    return lane;
+}
+
+/* Place a task if any lane has room for it. */
+static bool place(dmi_session *session, uint32_t index)
+{
+    dmi_lane *lane = lane_for(session, index);
+    return lane != NULL && dmi_lane_push(session, lane, index);
 }
 
 bool dmi_tasks_are_short(const dmi_session *session)
@@ -118,7 +125,7 @@ void dmi_dispatch(dmi_session *session, uint32_t index)
     if (session->ready_count == 0 && at_hand && place(session, index))
         return;
     dmi_ready_enter(session, index);
-    if (session->ready_count % 64 == 1 && !session->turning)
+    if (session->ready_count % DMI_QUEUED_A_TURN == 1 && !session->turning)
         dmi_turn(session);
 }
 
@@ -148,8 +155,11 @@ static bool place_ready(dmi_session *session)
             moved = true;
             continue;
         }
+        dmi_lane *lane = lane_for(session, index);
+        if (lane == NULL)
+            break;
         dmi_ready_leave(session, index);
-        if (!place(session, index)) {
+        if (!dmi_lane_push(session, lane, index)) {
             dmi_ready_enter(session, index);
             break;
         }

@@ -8,6 +8,8 @@
 
 #include "runtime/session.h"
 
+enum { DMI_QUEUED_A_TURN = 64 }; /* tasks that enter the queue, until it is time for a turn */
+
 /* A task whose inputs are there or on their way: placed if a lane has room, else queued by serial. */
 void dmi_dispatch(dmi_session *session, uint32_t index);
 

@@ -28,6 +28,16 @@ uint64_t dmi_policy_window(uint64_t mean_ns)
     return tasks < 2 ? 2 : min(tasks, WINDOW_TASKS);
 }
 
+uint64_t dmi_policy_least_room(uint64_t mean_ns)
+{
+    return dmi_policy_window(mean_ns) >= 4 * BATCH ? BATCH : 1;
+}
+
+static bool is_full(const dmi_lane_load *lane)
+{
+    return lane->backlog + dmi_policy_least_room(lane->mean_ns) > dmi_policy_window(lane->mean_ns);
+}
+
 static uint32_t quota_of(const dmi_lane_load *lane, uint64_t budget_ns)
 {
     uint64_t room = dmi_policy_window(lane->mean_ns) - lane->backlog;
@@ -41,7 +51,7 @@ int dmi_policy_choose(const dmi_lane_load *lanes, int n, uint32_t *quota)
     bool enough = false;
     for (int i = 0; i < n; i++) {
         uint64_t work = lanes[i].backlog * lanes[i].mean_ns;
-        if (lanes[i].backlog >= dmi_policy_window(lanes[i].mean_ns)) {
+        if (is_full(&lanes[i])) {
             enough |= lanes[i].mean_ns != 0 && lanes[i].mean_ns < ONE_DOES_NS;
             continue;
         }

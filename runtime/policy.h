@@ -20,6 +20,10 @@ typedef struct dmi_lane_load {
  * be taken back when another lane falls idle. */
 uint64_t dmi_policy_window(uint64_t mean_ns);
 
+/* How much room in its window a lane must have to be given more: short tasks go by the batch, since each look at
+ * the worker's words takes a cache line from it. */
+uint64_t dmi_policy_least_room(uint64_t mean_ns);
+
 /* Which of `n` lanes gets the next tasks, and how many of them (*quota); -1: none has room. The first
  * lane whose backlog is short of waking another core is preferred: waking one costs more than it. */
 int dmi_policy_choose(const dmi_lane_load *lanes, int n, uint32_t *quota);

@@ -10,7 +10,9 @@
 #ifndef DMI_QUICK_H
 #define DMI_QUICK_H
 
+#include "runtime/dispatch.h"
 #include "runtime/lane.h"
+#include "runtime/ready.h"
 #include "runtime/registry.h"
 #include "runtime/task.h"
 #include "runtime/value.h"
@@ -38,25 +40,44 @@ static inline void dmi_quick_fill(dmi_session *session, uint32_t index, const dm
         dmi_shared_copy(record->args, wire, DMI_RECORD_ARGS);
 }
 
-/* dm_remote of a few numbers, in the middle of a batch, while the lane that was chosen for the last one takes more. */
+/* The lane that was chosen for the last task, if this one can be written to it in the middle of a batch. */
+static inline dmi_lane *dmi_quick_lane(const dmi_session *session)
+{
+    dmi_lane *lane = session->favourite;
+    if (session->ready_count != 0 || session->favour == 0 || lane == NULL || !dmi_lane_is_open(lane) ||
+        !dmi_lane_has_room(lane) || lane->pushed - lane->published - 1 >= DMI_LANE_BATCH - 2 ||
+        lane->free_slot_count == 0)
+        return NULL;
+    return lane;
+}
+
+/* Others wait before it, and it is not yet time for a turn. */
+static inline bool dmi_quick_is_queued(const dmi_session *session)
+{
+    return session->ready_count % DMI_QUEUED_A_TURN != 0 && session->prioritized == 0;
+}
+
+/* dm_remote of a few numbers, if nothing is to be decided about where the task goes. */
 static inline dm_ref dmi_quick_submit(dmi_session *session, const dm_function *function, const dm_value *arguments,
                                       size_t count)
 {
     uint8_t wire[DMI_RECORD_ARGS];
     dmi_out out = {wire, wire, wire + sizeof wire};
-    dmi_lane *lane = session->favourite;
-    if (session->favour == 0 || lane == NULL || !dmi_lane_is_open(lane) || !dmi_lane_has_room(lane) ||
-        lane->pushed - lane->published - 1 >= DMI_LANE_BATCH - 2 || lane->free_slot_count == 0 ||
-        session->free_count <= DMI_TASKS_REST || session->ready_count != 0 || session->away != 0 ||
-        session->broken != DM_OK || session->settings.task_limit_ms >= 0 || dmi_queue_is_full(session) ||
-        !dmi_quick_pack(arguments, count, &out) || !dmi_registry_knows(function))
+    dmi_lane *lane = dmi_quick_lane(session);
+    if ((lane == NULL && !dmi_quick_is_queued(session)) || !dmi_task_has_entry(session) ||
+        session->away != 0 || session->broken != DM_OK || session->settings.task_limit_ms >= 0 ||
+        dmi_queue_is_full(session) || !dmi_quick_pack(arguments, count, &out) || !dmi_registry_knows(function))
         return DM_NO_REF;
     uint32_t index = dmi_task_take_entry(session);
     dmi_task_begin(session, index);
     dmi_quick_fill(session, index, function, wire, count);
     dmi_task_submit(session, index, 0, -1);
-    session->favour--;
-    dmi_lane_write(session, lane, index, lane->free_slots[--lane->free_slot_count]);
+    if (lane != NULL) {
+        session->favour--;
+        dmi_lane_write(session, lane, index, lane->free_slots[--lane->free_slot_count]);
+    } else {
+        dmi_ready_append(session, index);
+    }
     return dmi_task_ref(session, index);
 }
 

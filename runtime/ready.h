@@ -7,7 +7,7 @@
 #ifndef DMI_READY_H
 #define DMI_READY_H
 
-#include "runtime/session.h"
+#include "runtime/task.h"
 
 enum { DMI_PRIORITY_MOST = 1000, DMI_LEVELS_MOST = 2 * DMI_PRIORITY_MOST + 1 };
 
@@ -15,6 +15,19 @@ typedef struct dmi_level {
     int32_t priority;
     uint32_t last; /* index + 1 */
 } dmi_level;
+
+/* A task of no priority that was submitted after all that wait here, none of which has one. */
+static inline void dmi_ready_append(dmi_session *session, uint32_t index)
+{
+    dmi_task *task = dmi_task_at(session, index);
+    uint32_t last = session->ready_last;
+    task->state = DMI_TASK_QUEUED;
+    task->previous = last;
+    task->next = 0;
+    *(last ? &dmi_task_at(session, last - 1)->next : &session->ready_first) = index + 1;
+    session->ready_last = index + 1;
+    session->ready_count++;
+}
 
 /* In and out. */
 void dmi_ready_enter(dmi_session *session, uint32_t index);

@@ -141,7 +141,7 @@ typedef struct dmi_session {
 
     dmi_task *tasks; /* parallel to records */
     dmi_ahead tasks_ahead, records_ahead;
-    uint32_t task_high;
+    uint32_t task_high, task_near; /* entries in use or free; those, and new ones whose memory is there */
     uint32_t task_free, task_last, free_count; /* free entries in a queue: index + 1 of the first and the last */
     uint64_t next_serial;
     struct dmi_list *lists;

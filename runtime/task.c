@@ -30,22 +30,28 @@
 
 /* ---- the table ---- */
 
+/* Memory for another few new entries; false if there can be none. */
+static bool grow(dmi_session *session)
+{
+    enum { MORE = 64, SMALL_TASKS = (1 << 20) / sizeof(dmi_task) }; /* beyond, pages are large */
+    if (session->task_near == DMI_MAX_RECORDS)
+        return false;
+    session->task_near += MORE;
+    dmi_ahead_reach(&session->records_ahead, session->task_near * sizeof(dmi_record));
+    if (session->task_near <= SMALL_TASKS)
+        dmi_ahead_reach(&session->tasks_ahead, session->task_near * sizeof(dmi_task));
+    return true;
+}
+
 bool dmi_task_new(dmi_session *session, uint32_t *index)
 {
-    enum { SMALL_TASKS = (1 << 20) / sizeof(dmi_task) }; /* beyond, pages are large */
-    if (session->free_count > DMI_TASKS_REST ||
-        (session->free_count != 0 && session->task_high == DMI_MAX_RECORDS)) {
-        *index = dmi_task_take_entry(session);
-    } else if (session->task_high < DMI_MAX_RECORDS) {
-        *index = session->task_high++;
-        dmi_ahead_reach(&session->records_ahead, (*index + 1ul) * sizeof(dmi_record));
-        if (*index < SMALL_TASKS)
-            dmi_ahead_reach(&session->tasks_ahead, (*index + 1ul) * sizeof(dmi_task));
-    } else {
+    bool has_one = dmi_task_has_entry(session) || grow(session);
+    if (!has_one && session->free_count == 0) {
         dmi_error(DM_ERR_NOMEM, "all %zu values of a session are in use: release some refs",
                   DMI_MAX_RECORDS);
         return false;
     }
+    *index = has_one ? dmi_task_take_entry(session) : dmi_task_take_rested(session);
     dmi_task_begin(session, *index);
     return true;
 }

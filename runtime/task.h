@@ -100,14 +100,23 @@ bool dmi_task_new(dmi_session *session, uint32_t *index);
 /* Of the entries that were freed so many rest, while their records come back from workers' caches. */
 enum { DMI_TASKS_REST = 32 };
 
-/* Its two halves: the entry that has been free for longest, of which there must be one; and: an entry becomes a
- * task. */
-static inline uint32_t dmi_task_take_entry(dmi_session *session)
+/* Its two halves. The entry: the one that has been free for longest, or a new one, below task_near. And: an entry becomes a task. */
+static inline bool dmi_task_has_entry(const dmi_session *session)
+{
+    return session->free_count > DMI_TASKS_REST || session->task_high < session->task_near;
+}
+
+static inline uint32_t dmi_task_take_rested(dmi_session *session)
 {
     uint32_t index = session->task_free - 1;
     session->free_count--;
     session->task_free = dmi_task_at(session, index)->next;
     return index;
+}
+
+static inline uint32_t dmi_task_take_entry(dmi_session *session)
+{
+    return session->free_count > DMI_TASKS_REST ? dmi_task_take_rested(session) : session->task_high++;
 }
 
 static inline void dmi_task_begin(dmi_session *session, uint32_t index)
