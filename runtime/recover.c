@@ -4,7 +4,8 @@
  *
  * What was published is adopted; it is done, even if the worker died before it could say so. What was
  * not published runs again, elsewhere. The task that was running when the worker died has used up one
- * attempt; those behind it in the ring have not.
+ * attempt, and so have those that waited for it there, below it on the stack: whoever waits for a task that
+ * always kills its worker would else submit it for ever. Those behind it in the ring have not.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -96,12 +97,15 @@ dm_status dmi_lane_open(dmi_session *session, dmi_lane *lane)
 
 /* ---- recovering ---- */
 
-static const char *death_text(const dmi_death *death, char *text, size_t bytes)
+/* `waited`: not the task itself was to blame, perhaps, but one that it waited for on this worker. */
+static const char *death_text(const dmi_death *death, bool waited, char *text, size_t bytes)
 {
     if (death->cause == DM_ERR_TASK_TIMEOUT)
-        snprintf(text, bytes, "its time limit passed and its worker was killed");
+        snprintf(text, bytes, "%s time limit passed and its worker was killed",
+                 waited ? "while it waited, another task's" : "its");
     else if (death->cause == DM_ERR_VIEW_WRITTEN)
-        snprintf(text, bytes, "it wrote through a read-only view, which ended its worker");
+        snprintf(text, bytes, "%s wrote through a read-only view, which ended its worker",
+                 waited ? "while it waited, another task" : "it");
     else if (death->cause == DM_ERR_WORKER_CORRUPT)
         snprintf(text, bytes, "its worker wrote nonsense into shared memory and was killed");
     else if (death->signal != 0)
@@ -119,9 +123,9 @@ static dm_status death_status(const dmi_death *death)
     return death->signal != 0 ? DM_ERR_TASK_CRASH : DM_ERR_WORKER_EXITED;
 }
 
-/* The running task: one attempt is gone. A write through a view would only happen again. If the worker was
- * killed for a task that was cancelled, no other is to blame. */
-static void charge(dmi_session *session, uint32_t index, const dmi_death *death)
+/* A task that was on the worker's stack: one attempt is gone. A write through a view would only happen again. If
+ * the worker was killed for a task that was cancelled, no other is to blame. */
+static void charge(dmi_session *session, uint32_t index, const dmi_death *death, bool waited)
 {
     dmi_task *task = dmi_task_at(session, index);
     dmi_lane_unnest(session, index);
@@ -130,7 +134,7 @@ static void charge(dmi_session *session, uint32_t index, const dmi_death *death)
         return;
     }
     task->attempts++;
-    if (task->retries_left > 0 && death->cause != DM_ERR_VIEW_WRITTEN) {
+    if (task->retries_left > 0 && (waited || death->cause != DM_ERR_VIEW_WRITTEN)) {
         task->retries_left--;
         session->counts.tasks_retried++;
         dmi_task_return(session, index);
@@ -141,7 +145,7 @@ static void charge(dmi_session *session, uint32_t index, const dmi_death *death)
     dmi_task_fail(session, index, death_status(death), "%s (task %llu, attempt %d): %s",
                   dmi_task_name(session, index),
                   (unsigned long long)dmi_record_at(session, index)->serial, task->attempts,
-                  death_text(death, text, sizeof text));
+                  death_text(death, waited, text, sizeof text));
 }
 
 /* What the worker published, in ring order, then what it ran beside the ring. */
@@ -168,7 +172,7 @@ static void return_tasks(dmi_session *session, dmi_lane *lane, const dmi_death *
     bool lied = lane->condemned == DM_ERR_WORKER_CORRUPT;
     uint64_t claim = lied ? lane->published : dmi_word_load(&lane->up->claim);
     uint64_t nested = lied ? lane->nested : dmi_word_load(&lane->up->nested);
-    bool charged = nested != 0; /* entries run in order: the first without a result was running */
+    bool charged = false; /* entries run in order: the first without a result was running */
     for (uint64_t i = lane->reaped; i < lane->pushed; i++) {
         uint32_t link = lane->sent[i % DMI_RING];
         lane->sent[i % DMI_RING] = 0;
@@ -176,17 +180,17 @@ static void return_tasks(dmi_session *session, dmi_lane *lane, const dmi_death *
             continue;
         if (i < claim && !charged) {
             charged = true;
-            charge(session, link - 1, death);
+            charge(session, link - 1, death, nested != 0);
         } else {
             dmi_task_return(session, link - 1);
         }
     }
     while (lane->nested != 0) {
         uint32_t i = lane->nested - 1;
-        if (nested == i + 1)
-            charge(session, i, death);
+        if (nested == i + 1 || lane->run_now != i + 1)
+            charge(session, i, death, nested != i + 1);
         else
-            dmi_task_return(session, i);
+            dmi_task_return(session, i); /* it was handed, and has not begun */
     }
 }
 

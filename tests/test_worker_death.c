@@ -149,6 +149,17 @@ DM_REMOTE(stops)
     return DM_OK;
 }
 
+/* Waits for one that dies like this, or for one that has no end. */
+DM_REMOTE(waits_for_it)
+{
+    const char *how, *path;
+    DM_TRY(dm_arg(call, 0, &how));
+    DM_TRY(dm_arg(call, 1, &path));
+    const dm_task_options limit = {.limit_ms = 30};
+    dm_ref ref = strcmp(how, "hang") ? dm_remote(dies, how, path) : dm_remote_with(&limit, spins, path);
+    return dm_get(ref, (void *)NULL);
+}
+
 DM_REMOTE(squares)
 {
     int x;
@@ -247,6 +258,33 @@ static void each_way_is_named(void **state)
     assert_ok(dm_stats_get(&stats));
     assert_int_equal(stats.workers_lost, 40);
     assert_int_equal(stats.tasks_retried, 30);
+    dm_shutdown();
+    assert_no_residue(&before);
+}
+
+/* On one worker the task that waits is below it on the stack, and submits it again with each attempt: so that
+ * this has an end, the attempt is gone for it, too. */
+static void waiting_ends_like_this(const char *how, dm_status status, const char *words)
+{
+    enum { ATTEMPTS = 3 };
+    unlink(runs_path());
+    dm_ref ref = dm_remote(waits_for_it, how, runs_path());
+    assert_refused(dm_get_within(ref, (void *)NULL, WATCH_PATIENCE_MS), status, words);
+    assert_in_range(runs(), ATTEMPTS, ATTEMPTS * ATTEMPTS); /* the latter if it ever had a worker of its own */
+    dm_release(ref);
+    assert_int_equal(squared(12), 144);
+    unlink(runs_path());
+}
+
+static void who_waits_for_poison_has_an_end(void **state)
+{
+    (void)state;
+    residue before;
+    residue_begin(&before);
+    begin(1, 2, 0);
+    waiting_ends_like_this("KILL", DM_ERR_TASK_CRASH, "signal 9 (Killed)");
+    waiting_ends_like_this("exit 3", DM_ERR_WORKER_EXITED, "status 3");
+    waiting_ends_like_this("hang", DM_ERR_TASK_TIMEOUT, "time limit passed");
     dm_shutdown();
     assert_no_residue(&before);
 }
@@ -607,6 +645,7 @@ static const test_driver drivers[] = {{"cannot_start", cannot_start}, {0}};
 
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(each_way_is_named),
+    cmocka_unit_test(who_waits_for_poison_has_an_end),
     cmocka_unit_test(without_its_descriptors),
     cmocka_unit_test(retries_can_be_set),
     cmocka_unit_test(a_hanging_task_is_ended),
