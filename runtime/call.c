@@ -398,7 +398,7 @@ static dmi_outcome end_call(dm_call *call, dm_status status)
     if (call->items && call->items != call->few)
         free(call->items);
     worker->call = call->outer;
-    if (worker->owned_holdings != 0)
+    if (worker->holdings_first != 0)
         dmi_inside_end_task(worker, worker->depth);
     worker->depth--;
     return outcome;

@@ -26,6 +26,30 @@ static dm_ref ref_of(const dmi_worker *worker, uint32_t index)
     return (dm_ref){(uint64_t)worker->holdings[index].generation << 40 | tag_of(worker) << 32 | index};
 }
 
+/* Of all that belong to tasks the innermost's are in front: when one is made, the innermost is running. */
+static void link_holding(dmi_worker *worker, dmi_holding *holding)
+{
+    uint32_t link = (uint32_t)(holding - worker->holdings) + 1;
+    holding->depth = worker->depth;
+    if (worker->depth == 0)
+        return; /* made while none runs: it belongs to none */
+    holding->next = worker->holdings_first;
+    if (holding->next != 0)
+        worker->holdings[holding->next - 1].previous = link;
+    worker->holdings_first = link;
+}
+
+/* It belongs to no task from here on. */
+static void unlink_holding(dmi_worker *worker, dmi_holding *holding)
+{
+    if (holding->depth == 0)
+        return;
+    if (holding->next != 0)
+        worker->holdings[holding->next - 1].previous = holding->previous;
+    *(holding->previous ? &worker->holdings[holding->previous - 1].next : &worker->holdings_first) = holding->next;
+    holding->depth = holding->next = holding->previous = 0;
+}
+
 dmi_holding *dmi_holding_new(dmi_worker *worker, dmi_hold kind, dm_ref *ref)
 {
     uint32_t index = worker->holding_free;
@@ -50,9 +74,8 @@ dmi_holding *dmi_holding_new(dmi_worker *worker, dmi_hold kind, dm_ref *ref)
     *holding = (dmi_holding){.kind = (uint8_t)kind,
                              .owned = 1,
                              .generation = holding->generation,
-                             .holds = 1,
-                             .depth = worker->depth};
-    worker->owned_holdings++;
+                             .holds = 1};
+    link_holding(worker, holding);
     *ref = ref_of(worker, index);
     return holding;
 }
@@ -163,32 +186,31 @@ void dmi_holding_let_go(dmi_worker *worker, dmi_holding *holding)
         drop_cell(worker, holding->cell);
     else if (holding->kind == DMI_HOLD_FAILED)
         free(holding->text);
+    unlink_holding(worker, holding);
     holding->kind = DMI_HOLD_NONE;
     holding->generation++;
     holding->next = worker->holding_free;
     worker->holding_free = (uint32_t)(holding - worker->holdings) + 1;
 }
 
-void dmi_holding_disown(dmi_worker *worker, dmi_holding *holding)
+void dmi_holding_disown(dmi_holding *holding)
 {
-    worker->owned_holdings -= holding->owned;
     holding->owned = 0;
 }
 
 void dmi_inside_end_task(dmi_worker *worker, uint32_t depth)
 {
     worker->ending = true;
-    for (uint32_t i = 0; i < worker->holding_high; i++) {
-        dmi_holding *holding = &worker->holdings[i];
-        if (holding->kind == DMI_HOLD_NONE || holding->depth != depth)
-            continue;
+    while (worker->holdings_first != 0) {
+        dmi_holding *holding = &worker->holdings[worker->holdings_first - 1];
+        if (holding->depth != depth)
+            break;
+        unlink_holding(worker, holding); /* what was retained belongs to no task */
         holding->holds -= holding->owned + holding->kept;
-        worker->owned_holdings -= holding->kept;
         holding->kept = 0;
-        dmi_holding_disown(worker, holding);
+        dmi_holding_disown(holding);
         holding->views = 0;
         dmi_row_leave(worker, holding);
-        holding->depth = 0; /* what was retained belongs to no task */
         if (holding->holds == 0)
             dmi_holding_let_go(worker, holding);
     }
@@ -267,7 +289,8 @@ dm_status dmi_inside_keep(dmi_worker *worker, dm_ref ref)
         return DM_OK;
     holding->kept = 1;
     holding->holds++;
-    worker->owned_holdings++;
+    if (holding->depth == 0) /* retained by a task that is gone: this hold is the running one's */
+        link_holding(worker, holding);
     return DM_OK;
 }
 
@@ -282,7 +305,7 @@ dm_status dmi_inside_release(dmi_worker *worker, dm_ref ref)
     dmi_holding *holding = NULL;
     DM_TRY(dmi_holding_of(worker, ref, &holding));
     if (holding->holds == 1u + holding->kept)
-        dmi_holding_disown(worker, holding);
+        dmi_holding_disown(holding);
     if (holding->holds == holding->kept)
         return dmi_error(DM_ERR_STALE, "ref %#llx has been released", (unsigned long long)ref.id);
     holding->holds--;
@@ -313,7 +336,7 @@ void dmi_cells_give_back(dmi_worker *worker, const dm_ref *refs, const uint64_t 
     for (size_t i = 0; i < n; i++) {
         dmi_holding *holding = dmi_holding_at(worker, refs[i]);
         worker->free_cells[worker->free_cell_count++] = (uint32_t)cells[i];
-        dmi_holding_disown(worker, holding);
+        dmi_holding_disown(holding);
         dmi_holding_let_go(worker, holding);
     }
 }
@@ -327,7 +350,7 @@ dm_status dmi_cells_take(dmi_worker *worker, dm_ref *refs, uint64_t *cells, size
         dmi_holding *holding = dmi_holding_new(worker, DMI_HOLD_RECORD, &refs[i]);
         if (holding == NULL || !new_cell(worker, &cell, &seq)) {
             if (holding) {
-                dmi_holding_disown(worker, holding);
+                dmi_holding_disown(holding);
                 dmi_holding_let_go(worker, holding);
             }
             dmi_cells_give_back(worker, refs, cells, i);

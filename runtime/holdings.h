@@ -29,7 +29,7 @@ const dmi_record *dmi_holding_record(const dmi_worker *worker, const dmi_holding
 /* It is gone; if nobody holds it any more; and it is not the running task's any more. */
 void dmi_holding_let_go(dmi_worker *worker, dmi_holding *holding);
 void dmi_holding_let_go_if_unused(dmi_worker *worker, dmi_holding *holding);
-void dmi_holding_disown(dmi_worker *worker, dmi_holding *holding);
+void dmi_holding_disown(dmi_holding *holding);
 
 /* n refs with a cell each (seq << 32 | cell), which nobody knows of yet; back; or named, when a message has been
  * posted that gives them their meaning. */

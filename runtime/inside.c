@@ -116,7 +116,7 @@ dm_status dmi_inside_take_buffer(dmi_worker *worker, dm_buffer *buffer, uint64_t
     DM_TRY(buffer_of(worker, buffer, &holding));
     *offset = holding->offset;
     holding->kind = DMI_HOLD_RECORD; /* nothing to free */
-    dmi_holding_disown(worker, holding);
+    dmi_holding_disown(holding);
     dmi_holding_let_go(worker, holding);
     *buffer = (dm_buffer){0};
     return DM_OK;
@@ -126,7 +126,7 @@ void dmi_inside_abandon(dmi_worker *worker, dm_buffer *buffer)
 {
     dmi_holding *holding = NULL;
     if (buffer->object != 0 && buffer_of(worker, buffer, &holding) == DM_OK) {
-        dmi_holding_disown(worker, holding);
+        dmi_holding_disown(holding);
         dmi_holding_let_go(worker, holding);
     }
     *buffer = (dm_buffer){0};

@@ -34,8 +34,9 @@ typedef struct dmi_holding {
     uint16_t row;   /* its word in the row + 1; 0: none (runtime/row.h) */
     uint16_t kept;  /* 1: one of `holds` is the running task's result */
     uint32_t holds;
-    uint32_t depth; /* of the task it belongs to */
-    uint32_t next;  /* index + 1 in the free list */
+    uint32_t depth; /* of the task it belongs to; 0: of none */
+    uint32_t next;  /* index + 1, in the free list or in that of what belongs to tasks */
+    uint32_t previous; /* index + 1, in the latter */
     union {
         uint64_t offset; /* DMI_HOLD_OBJECT */
         uint32_t record; /* DMI_HOLD_RECORD */
@@ -99,7 +100,7 @@ typedef struct dmi_worker {
     pthread_mutex_t free_lock, post_lock;
     dmi_holding *holdings;
     uint32_t holding_high, holding_room, holding_free;
-    uint32_t owned_holdings; /* that tasks on the stack will drop */
+    uint32_t holdings_first; /* index + 1: what belongs to tasks on the stack, the innermost's in front */
     uint32_t *free_cells;
     uint16_t *cell_seqs;
     uint32_t cell_high, free_cell_count, cell_room;

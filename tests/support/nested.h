@@ -224,6 +224,12 @@ DM_REMOTE(nested_keeps)
     return dm_return(call, 1);
 }
 
+/* Hands on what another keeps: a hold of its own, which ends with it. */
+DM_REMOTE(nested_returns_kept)
+{
+    return dm_return(call, nested_kept);
+}
+
 DM_REMOTE(nested_reads_kept)
 {
     dm_view view;
@@ -366,6 +372,11 @@ static void nested_keeping(dm_engine engine)
     dm_stats stats;
     assert_ok(dm_stats_get(&stats));
     assert_int_equal(stats.objects, 1);
+    dm_ref outer = dm_remote(nested_returns_kept), inner;
+    assert_ok(dm_get(outer, &inner));
+    assert_true(nested_real(dm_remote(nested_sum_of_array, inner)) == 7.5);
+    dm_release(outer);
+    dm_release(inner);
     assert_true(nested_real(dm_remote(nested_reads_kept)) == 7.5);
     nested_gone();
     dm_shutdown();
