@@ -54,7 +54,7 @@ static void pump_serially(dmi_worker *worker)
     dmi_role_leave(&worker->session->role);
 }
 
-static bool is_serial(const dmi_worker *worker)
+bool dmi_worker_is_serial(const dmi_worker *worker)
 {
     return worker->session && worker->session->settings.engine == DM_ENGINE_SERIAL;
 }
@@ -62,7 +62,7 @@ static bool is_serial(const dmi_worker *worker)
 void dmi_worker_sleep(dmi_worker *worker, bool (*awake)(dmi_worker *, void *), void *context, int ms)
 {
     enum { LOST_BELL = 70 };
-    if (is_serial(worker)) {
+    if (dmi_worker_is_serial(worker)) {
         dmi_worker_housekeep(worker); /* no thread of its own does that */
         pump_serially(worker);
         if (!awake(worker, context))
@@ -100,7 +100,7 @@ void dmi_worker_post(dmi_worker *worker, dmi_message *message)
     pthread_mutex_lock(&worker->post_lock);
     while (!has_post_room(worker, NULL)) {
         dmi_worker_ring(worker);
-        if (is_serial(worker))
+        if (dmi_worker_is_serial(worker))
             pump_serially(worker);
         else
             usleep(100);

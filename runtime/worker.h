@@ -149,6 +149,9 @@ dm_status dmi_worker_create(dmi_worker **worker, dmi_session *session, dmi_lane 
 void dmi_worker_destroy(dmi_worker *worker);
 void dmi_worker_serve(dmi_worker *worker);
 
+/* Is this the serial engine's? Then nothing happens but what the calling thread does. */
+bool dmi_worker_is_serial(const dmi_worker *worker);
+
 /* Serial engine: run what is in the ring; true if there was anything. */
 bool dmi_worker_turn(dmi_worker *worker);
 
