@@ -153,7 +153,7 @@ dm_status dm_arg_into(dm_call *call, int index, dm_into into, void *out)
 /* ---- itself ---- */
 
 /* Only messages want it, so it is looked for only then. */
-static const char *name_of(const dm_call *call)
+const char *dmi_call_name(const dm_call *call)
 {
     if (!(call->record->flags & DMI_NAMED))
         return call->function->name;
@@ -295,16 +295,17 @@ dm_status dm_fail(dm_call *call, const char *format, ...)
     va_start(args, format);
     vsnprintf(text, sizeof text, format, args);
     va_end(args);
-    return dmi_error(DM_ERR_TASK_FAILED, "%s: %s", name_of(call), text);
+    return dmi_error(DM_ERR_TASK_FAILED, "%s: %s", dmi_call_name(call), text);
 }
 
 static void stage_failure(dm_call *call, dm_status status)
 {
-    const char *name = name_of(call), *said = dm_last_error();
+    enum { SENTENCE = 1000 }; /* what dm_last_error can say */
+    const char *name = dmi_call_name(call), *said = dm_last_error();
     char text[1200];
     size_t length = strlen(name);
     bool named = strncmp(said, name, length) == 0 && said[length] == ':';
-    if (named)
+    if (named || strlen(said) + length > SENTENCE) /* names of those it passed must not push out what happened */
         snprintf(text, sizeof text, "%s", said);
     else
         snprintf(text, sizeof text, "%s: %s", name, *said ? said : dm_strerror(status));
@@ -412,7 +413,8 @@ static inline dm_status may_begin(dm_call *call)
     return dmi_error(DM_ERR_CANCELLED, "it was cancelled before it began");
 }
 
-dmi_outcome dmi_call_run(dmi_worker *worker, uint32_t index)
+/* `status`: DM_OK, or why it is not run at all. */
+static inline dmi_outcome run(dmi_worker *worker, uint32_t index, dm_status status)
 {
     const dmi_record *record = &worker->records[index];
     uint64_t where = dmi_word_peek(&record->where);
@@ -433,7 +435,8 @@ dmi_outcome dmi_call_run(dmi_worker *worker, uint32_t index)
     call.all_plain = true;
     call.read = 0;
     call.items = NULL;
-    dm_status status = may_begin(&call);
+    if (status == DM_OK)
+        status = may_begin(&call);
     if (status == DM_OK && call.count > 0) {
         status = decode(&call);
         if (status == DM_OK && !inputs_are_there(&call)) {
@@ -447,4 +450,14 @@ dmi_outcome dmi_call_run(dmi_worker *worker, uint32_t index)
     if (status == DM_OK)
         status = run_body(&call);
     return end_call(&call, status);
+}
+
+dmi_outcome dmi_call_run(dmi_worker *worker, uint32_t index)
+{
+    return run(worker, index, DM_OK);
+}
+
+dmi_outcome dmi_call_refuse(dmi_worker *worker, uint32_t index, dm_status why)
+{
+    return run(worker, index, why);
 }

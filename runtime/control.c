@@ -35,7 +35,7 @@ static const field fields[] = {
     FIELD(1, kind, false),       FIELD(2, abi, false),           FIELD(3, functions, false),
     FIELD(4, lane, false),       FIELD(5, segment, false),       FIELD(6, generation, false),
     FIELD(7, bytes, false),      FIELD(8, d_bytes, false),       FIELD(9, inline_bytes, false),
-    FIELD(10, cpus, false),      FIELD(11, store_wait_ms, true)};
+    FIELD(10, cpus, false),      FIELD(11, store_wait_ms, true), FIELD(12, nested_tasks, false)};
 
 enum { FIELD_COUNT = sizeof fields / sizeof fields[0] };
 

@@ -33,6 +33,7 @@ typedef struct dmi_control {
     uint64_t inline_bytes;
     uint64_t cpus;
     int64_t store_wait_ms;
+    uint64_t nested_tasks;
     int fds[DMI_CONTROL_FDS];
     int fd_count;
 } dmi_control;

@@ -323,6 +323,14 @@ static dm_status settle_queue(dmi_settings *settings, const dm_options *options)
                        options->queue_tasks, &settings->queue_tasks);
 }
 
+static dm_status settle_nesting(dmi_settings *settings, const dm_options *options)
+{
+    enum { STANDARD = 100000, MOST = 1 << 20 }; /* DMI_CELLS: each that waits holds a ref */
+    return settle_size(&(number){"nested_tasks", "DM_NESTED_TASKS", "a number of 1 to 1M", 1, MOST, INT64_MIN,
+                                 STANDARD},
+                       options->nested_tasks, &settings->nested_tasks);
+}
+
 static dm_status settle_times(dmi_settings *settings, const dm_options *options)
 {
     DM_TRY(settle_number(&(number){"task_limit_ms", "DM_TASK_LIMIT_MS",
@@ -366,6 +374,7 @@ dm_status dmi_settings_settle(dmi_settings *settings, const dm_options *options)
     DM_TRY(settle_retries(settings, options->retries));
     DM_TRY(settle_times(settings, options));
     DM_TRY(settle_queue(settings, options));
+    DM_TRY(settle_nesting(settings, options));
     DM_TRY(settle_size(&(number){"inline_bytes", "DM_INLINE_BYTES", "a size of 1 to 16M", 1,
                                  (int64_t)MAX_INLINE_BYTES, INT64_MIN, 1024},
                        options->inline_bytes, &settings->inline_bytes));

@@ -28,6 +28,7 @@ typedef struct dmi_settings {
     int64_t store_wait_ms;
     size_t queue_tasks;
     bool queue_refuses;
+    size_t nested_tasks;
     int64_t cancel_grace_ms; /* DM_NONE: for ever */
     size_t inline_bytes;
     void (*log)(void *context, const char *line); /* never NULL */

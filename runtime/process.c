@@ -101,6 +101,7 @@ dm_status dmi_worker_create(dmi_worker **out, dmi_session *session, dmi_lane *la
     worker->lane = lane->index;
     worker->inline_bytes = session->settings.inline_bytes;
     worker->store_wait_ms = session->settings.store_wait_ms;
+    worker->nested_most = (uint32_t)session->settings.nested_tasks;
     worker->cpus = session->settings.cpus;
     worker->bell = lane->child.bell;
     worker->driver_bell = session->driver_bell;
@@ -152,6 +153,7 @@ static dm_status settle_in(dmi_worker *worker, const dmi_control *welcome)
     worker->lane = welcome->lane;
     worker->inline_bytes = welcome->inline_bytes;
     worker->store_wait_ms = welcome->store_wait_ms;
+    worker->nested_most = (uint32_t)welcome->nested_tasks;
     worker->cpus = (int)welcome->cpus;
     worker->driver_bell = fds[FD_DRIVER_BELL];
     worker->supervisor_bell = fds[FD_SUPERVISOR_BELL];

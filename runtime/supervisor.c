@@ -410,6 +410,7 @@ static void fill_welcome(const dmi_session *session, const dmi_lane *lane, dmi_c
                              .inline_bytes = session->settings.inline_bytes,
                              .cpus = (uint64_t)session->settings.cpus,
                              .store_wait_ms = session->settings.store_wait_ms,
+                             .nested_tasks = session->settings.nested_tasks,
                              .fd_count = sizeof fds / sizeof fds[0]};
     memcpy(welcome->fds, fds, sizeof fds);
 }

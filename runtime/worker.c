@@ -341,22 +341,3 @@ void dmi_worker_serve(dmi_worker *worker)
         idle(worker);
     }
 }
-
-bool dmi_worker_run_handed(dmi_worker *worker)
-{
-    uint64_t word = dmi_word_load(&worker->down->run_now);
-    if ((uint32_t)(word >> 32) == worker->run_seen)
-        return false;
-    worker->run_seen = (uint32_t)(word >> 32);
-    uint64_t index = (uint32_t)word, outer = dmi_word_peek(&worker->up->nested);
-    dmi_word_publish(&worker->up->nested, index + 1);
-    dmi_outcome outcome = dmi_call_run(worker, (uint32_t)index);
-    dmi_message ran = {.kind = outcome == DMI_RAN ? DMI_MSG_RAN : DMI_MSG_UNRUN};
-    memcpy(ran.args, &index, 8);
-    if (outcome != DMI_HANDED_BACK)
-        dmi_worker_post(worker, &ran);
-    dmi_inside_say_dropped(worker);
-    dmi_word_publish(&worker->up->nested, outer);
-    dmi_worker_ring(worker);
-    return true;
-}

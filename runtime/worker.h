@@ -79,6 +79,7 @@ typedef struct dmi_worker {
     dmi_heap *heap;
     size_t inline_bytes;
     int64_t store_wait_ms;
+    uint32_t nested_most; /* tasks on the stack */
     int cpus;
     int bell, driver_bell, supervisor_bell, socket;
     dmi_session *session; /* engines threads and serial; NULL in a process */
@@ -167,7 +168,7 @@ void dmi_worker_ring(dmi_worker *worker);
 /* Sleep until rung (or `ms` passed; -1: no limit), unless awake() says no. Pumps in the serial engine. */
 void dmi_worker_sleep(dmi_worker *worker, bool (*awake)(dmi_worker *, void *), void *context, int ms);
 
-/* Run a task handed over while blocked, if there is one. */
+/* Run a task handed over while blocked, if there is one. (nested.c) */
 bool dmi_worker_run_handed(dmi_worker *worker);
 
 /* Room for an object: an offset in the own segment. Waits for it, then says why there is none. */
@@ -193,6 +194,12 @@ typedef enum dmi_outcome {
 
 /* Run the task of a record. */
 dmi_outcome dmi_call_run(dmi_worker *worker, uint32_t index);
+
+/* Do not: it ends with this failure, which dm_last_error explains. */
+dmi_outcome dmi_call_refuse(dmi_worker *worker, uint32_t index, dm_status why);
+
+/* The name of a running task: its own, or its function's. */
+const char *dmi_call_name(const dm_call *call);
 
 /* ---- inside.c: what a task may do ---- */
 

@@ -44,6 +44,7 @@ static void defaults_need_no_thought(void **state)
     assert_int_equal(s.store_wait_ms, 1000);
     assert_int_equal(s.cancel_grace_ms, 1000);
     assert_int_equal(s.inline_bytes, 1024);
+    assert_int_equal(s.nested_tasks, 100000);
     assert_non_null(s.log);
 }
 
@@ -61,6 +62,7 @@ static void variables_are_read(void **state)
     setenv("DM_INLINE_BYTES", "2k", 1);
     setenv("DM_QUEUE_TASKS", "3K", 1);
     setenv("DM_QUEUE_REFUSES", "1", 1);
+    setenv("DM_NESTED_TASKS", "2k", 1);
     dmi_settings s;
     assert_int_equal(dmi_settings_settle(&s, NULL), DM_OK);
     assert_int_equal(s.workers, 7);
@@ -74,6 +76,7 @@ static void variables_are_read(void **state)
     assert_int_equal(s.inline_bytes, 2048);
     assert_int_equal(s.queue_tasks, 3 << 10);
     assert_true(s.queue_refuses);
+    assert_int_equal(s.nested_tasks, 2 << 10);
 }
 
 static void spilling_needs_no_thought_either(void **state)
@@ -179,6 +182,7 @@ static void nonsense_in_an_option_is_named(void **state)
         {{.retries = -2}, "retries is -2"},
         {{.task_limit_ms = -2}, "task_limit_ms is -2"},
         {{.inline_bytes = (size_t)1 << 30}, "inline_bytes is 1073741824"},
+        {{.nested_tasks = ((size_t)1 << 20) + 1}, "nested_tasks is 1048577"},
         {{.spill_dir = ""}, "spill_dir"},
         {{.spill_policy = (dm_spill_policy)9}, "spill_policy"}, {{.spill_filter = (dm_spill_filter)9}, "spill_filter"},
         {{.spill_threshold = 1.5}, "spill_threshold"}, {{.spill_fill_limit = -1}, "spill_fill_limit"},

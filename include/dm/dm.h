@@ -41,6 +41,10 @@
  *    the task with DM_ERR_VIEW_WRITTEN; in your own process it is a segmentation fault.
  *  - Values that nobody reads leave memory for files below DM_SPILL_DIR when the store fills up, and come back
  *    when they are read; so dm_get may wait for a disk. The files have no names unless you ask for them.
+ *  - A task that waits for others lends its worker to what it waits for, to any depth (options.nested_tasks). That
+ *    runs above it on the same stack or, where half of a stack is used, on another thread of the worker, while the
+ *    thread that waits stands still. So a task should not wait while it holds a lock that another may want, and
+ *    thread-local variables say nothing to other tasks.
  *  - fork() gives a child in which every call returns DM_ERR_FORKED. exec is fine.
  *  - A worker's standard input is /dev/null; its output is forwarded line by line, with a prefix.
  *  - While a session runs, you and root can look at it from outside, by the commands `dm status` and
@@ -324,6 +328,9 @@ typedef struct dm_options {
     int queue_refuses;       /* DM_QUEUE_REFUSES: 1: one more is a failure (DM_ERR_QUEUE_FULL). Else dm_remote waits
                               * until an eighth of them are done. Inside tasks it never waits: they would wait for
                               * each other */
+    size_t nested_tasks;     /* DM_NESTED_TASKS: so many tasks that wait one for the next may lie on one worker,
+                              * 1 to 1M; 100,000. One more fails with DM_ERR_TOO_DEEP, which names those that wait.
+                              * Each takes about 2 KiB while it waits, and what its variables take */
     size_t inline_bytes;     /* DM_INLINE_BYTES: larger arguments become objects; 1K */
     /* Gets forwarded worker output and notices, one line at a time, no newline, from the supervisor's
      * thread; must not call dmrt. Default: writes to stderr. */
@@ -433,7 +440,8 @@ DM_API dm_ref dm_put_value(dm_value value);
  * value that was damaged on the disk and cannot be made again: DM_ERR_CORRUPT or DM_ERR_IO, each time. No room to bring
  * it back from there: DM_ERR_STORE_FULL (or why there is none, DM_ERR_DISK_FULL, DM_ERR_NOMEM), and it stays where
  * it is.
- * Blocks; dm_get_within gives up after `ms` milliseconds with DM_ERR_TIMEOUT (0: does not block).
+ * Blocks; dm_get_within gives up after `ms` milliseconds with DM_ERR_TIMEOUT (0: does not block). In a task it may
+ * do so later: what its worker runs in the meantime, since the task waits for it, is not interrupted.
  */
 #define dm_get(ref_, out_) dm_get_into((ref_), DM_INTO_(out_), (out_), DM_NONE)
 #define dm_get_within(ref_, out_, ms_) dm_get_into((ref_), DM_INTO_(out_), (out_), (ms_))
@@ -518,7 +526,8 @@ DM_API dm_status dm_local(dm_call *call, int index, dm_local_build build, dm_loc
 /*
  * Wait until at least `k` of `n` refs are ready (have a value or have failed), or `timeout_ms` passed
  * (DM_NONE: no limit, 0: just look). ready[i] says which are; it may be NULL. Returns DM_OK,
- * DM_ERR_TIMEOUT (ready[] is filled all the same), DM_ERR_INVALID if k > n, or a ref's status. Blocks.
+ * DM_ERR_TIMEOUT (ready[] is filled all the same), DM_ERR_INVALID if k > n, or a ref's status. Blocks; in a task
+ * perhaps longer than that, like dm_get_within.
  */
 DM_API dm_status dm_wait(const dm_ref *refs, size_t n, size_t k, int64_t timeout_ms, bool *ready)
     DM_NODISCARD;

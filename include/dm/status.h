@@ -58,7 +58,8 @@
     X(DM_ERR_DISK_FULL, "there is no room on the disk to spill to")                                \
     X(DM_ERR_CORRUPT, "spilled bytes were damaged on the disk")                                    \
     X(DM_ERR_SPILL_UNSAFE, "others could interfere with the spill directory")                      \
-    X(DM_ERR_QUEUE_FULL, "as many tasks as may be are unfinished")
+    X(DM_ERR_QUEUE_FULL, "as many tasks as may be are unfinished")                                 \
+    X(DM_ERR_TOO_DEEP, "as many tasks as may be wait for one another")
 
 typedef enum dm_status {
 #define DM_STATUS_ENUM(name, text) name,
