@@ -12,6 +12,7 @@
 static const char *const expected[] = {
     "tasks sync", "tasks async", "tasks and get batch", "multi client tasks async", "get small", "put small",
     "multi client put", "wait 1k refs", "10,000 arguments to one task", "10,000-object get",
+    "3,000 returns of one task", "get object of 10k refs",
     "no-op, 1,000,000 at once", "100,000 tasks gathered", "5 x 20 waves of 500, per edge",
     "put gigabytes", "multi client put gigabytes", "round trip, awake",
 };

@@ -26,6 +26,7 @@ enum {
     WAITED = 1000,      /* wait 1k refs */
     WAITED_ROUNDS = 10,
     MANY = 10000,       /* arguments of one task; objects got */
+    RETURNS = 3000,     /* of one task */
     GATHERED = 100000,  /* tasks of the stress test */
     STRESSES = 5,       /* so many graphs */
     WAVES = 20,         /* of so many waves */
@@ -62,6 +63,8 @@ static const char question[] = "what_does_a_task_cost";
 #define CASE_GIGAS   "multi client put gigabytes"
 #define CASE_WAIT    "wait 1k refs"
 #define CASE_ARGS    "10,000 arguments to one task"
+#define CASE_RETURNS "3,000 returns of one task"
+#define CASE_REFS    "get object of 10k refs"
 #define CASE_OBJECTS "10,000-object get"
 #define CASE_100K    "100,000 tasks gathered"
 #define CASE_WAVES   "5 x 20 waves of 500, per edge"

@@ -1,7 +1,5 @@
 /*
- * dmrt_graphs.c - rows of tasks that depend on many others, and of tasks that submit tasks.
- *
- * Not yet: many returns of one task, and objects that hold refs.
+ * dmrt_graphs.c - rows of tasks that depend on many others, that have many values, and that submit tasks.
  */
 #include "bench/support/session.h"
 #include "bench/what_does_a_task_cost/cases.h"
@@ -28,6 +26,14 @@ DM_REMOTE(task_after)
         largest = x > largest ? x : largest;
     }
     return dm_return(call, largest + 1);
+}
+
+/* As many values as it was asked for: their numbers. */
+DM_REMOTE(task_returns)
+{
+    for (int i = 0, n = dm_return_count(call); i < n; i++)
+        DM_TRY(dm_return_at(call, i, i));
+    return DM_OK;
 }
 
 DM_REMOTE(task_small)
@@ -113,6 +119,24 @@ static void run_arguments(void)
     free(arguments);
 }
 
+static void run_returns(void)
+{
+    enum { ROUNDS = 10 };
+    static dm_ref refs[RETURNS];
+    if (!bench_wants(&rows->options, CASE_RETURNS))
+        return;
+    uint64_t answer = 0;
+    rows_timing start = rows_now();
+    for (int i = 0; i < ROUNDS; i++) {
+        dm_remote_n(refs, RETURNS, task_returns);
+        for (int j = 0; j < RETURNS; j++)
+            answer += gathered(refs[j]);
+    }
+    rows_timing took = rows_since(start);
+    bench_expect((uint64_t)ROUNDS * RETURNS * (RETURNS - 1) / 2, answer, CASE_RETURNS);
+    rows_report(rows, CASE_RETURNS, took, ROUNDS, answer);
+}
+
 /* Submit a wave, each of its tasks on all of the wave before, which nobody else holds from then on. */
 static void submit_wave(dm_ref *wave, dm_value *before, size_t width, size_t count)
 {
@@ -158,5 +182,6 @@ void rows_of_graphs(const dmrt_rows *of)
     rows = of;
     run_clients();
     run_arguments();
+    run_returns();
     run_waves();
 }

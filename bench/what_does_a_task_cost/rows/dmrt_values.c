@@ -174,6 +174,40 @@ static void run_objects(void)
     free(refs);
 }
 
+/* The refs are got and released; that each is what was put is seen once, which is not in the time. */
+static void run_refs(void)
+{
+    enum { ROUNDS = 100 };
+    if (!bench_wants(&rows->options, CASE_REFS))
+        return;
+    dm_ref *refs = malloc(MANY * sizeof *refs);
+    for (size_t i = 0; i < MANY; i++)
+        refs[i] = dm_put(i);
+    dm_ref object = dm_put(&DM_REF_LIST(refs, MANY));
+    for (size_t i = 0; i < MANY; i++)
+        BENCH_TRY(dm_release(refs[i])); /* the object holds them */
+    free(refs);
+    dm_ref_list list;
+    uint64_t counted = 0, answer = 0, x;
+    rows_timing start = rows_now();
+    for (int i = 0; i < ROUNDS; i++) {
+        BENCH_TRY(dm_get(object, &list));
+        counted += list.count;
+        dm_ref_list_release(&list);
+    }
+    rows_timing took = rows_since(start);
+    bench_expect((uint64_t)ROUNDS * MANY, counted, CASE_REFS);
+    BENCH_TRY(dm_get(object, &list));
+    for (size_t i = 0; i < list.count; i++) {
+        BENCH_TRY(dm_get(list.refs[i], &x));
+        answer += x;
+    }
+    bench_expect((uint64_t)MANY * (MANY - 1) / 2, answer, CASE_REFS);
+    dm_ref_list_release(&list);
+    rows_report(rows, CASE_REFS, took, ROUNDS, answer);
+    BENCH_TRY(dm_release(object));
+}
+
 /* Whether the store has room for what is put and for as much again. */
 static bool has_room_for(size_t bytes, const char *name)
 {
@@ -249,6 +283,7 @@ void rows_of_values(const dmrt_rows *of)
     run_put_small();
     run_putters();
     run_objects();
+    run_refs();
     run_gigabytes();
     run_client_gigabytes();
 }
