@@ -84,6 +84,15 @@ static void wait_for_listener(dmi_session *session, int64_t until_ms)
     session->waiting--;
 }
 
+/* For poll: -1 for ever, and never that because the time has passed meanwhile. */
+static int64_t time_left_ms(int64_t until_ms)
+{
+    if (until_ms == INT64_MAX)
+        return -1;
+    int64_t left = until_ms - dmi_now_ms();
+    return left < 0 ? 0 : left;
+}
+
 static void listen_to_bell(dmi_session *session, uint32_t target, int64_t until_ms)
 {
     enum { TICK_MS = 2 };
@@ -95,11 +104,11 @@ static void listen_to_bell(dmi_session *session, uint32_t target, int64_t until_
     bool ticks = dmi_wants_ticks(session);
     if (!moved && !there) {
         dmi_role_leave(&session->role);
-        int64_t left = until_ms == INT64_MAX ? -1 : until_ms - dmi_now_ms();
+        int64_t left = time_left_ms(until_ms);
         if (ticks && (left < 0 || left > TICK_MS))
             left = TICK_MS;
         struct pollfd bell = {.fd = session->driver_bell, .events = POLLIN};
-        if (poll(&bell, 1, left < -1 ? 0 : left > 1000000 ? 1000000 : (int)left) > 0) {
+        if (poll(&bell, 1, left > 1000000 ? 1000000 : (int)left) > 0) {
             uint64_t count;
             ssize_t bytes = read(session->driver_bell, &count, sizeof count);
             (void)bytes;

@@ -6,6 +6,7 @@
 #include <sched.h>
 #include <time.h>
 
+#include "objectstore/word.h"
 #include "tests/support/test.h"
 
 enum { TRIPS = 5000, STALL_MS = 5000 };
@@ -111,6 +112,41 @@ static void in_crowds(void **state)
     }
 }
 
+DM_REMOTE(sleeps_long)
+{
+    (void)call;
+    sleep(20);
+    return DM_OK;
+}
+
+static _Thread_local long before_a_store_ns;
+
+static void pause_before_a_store(void)
+{
+    if (before_a_store_ns != 0)
+        nanosleep(&(struct timespec){0, before_a_store_ns}, NULL);
+}
+
+/* The time that was given passes between the look whether it has and the sleep: not a sleep without end. */
+static void a_limit_that_passes_on_the_way_to_sleep(void **state)
+{
+    enum { STEP_NS = 50000, MOST_NS = 4000000 };
+    (void)state;
+    session_begin(DM_ENGINE_PROCESSES, 1);
+    dm_ref ref = dm_remote(sleeps_long);
+    dmi_step_hook = pause_before_a_store;
+    for (long ns = STEP_NS; ns < MOST_NS; ns += STEP_NS) {
+        before_a_store_ns = ns;
+        dm_status status = dm_get_within(ref, (void *)NULL, 1);
+        before_a_store_ns = 0;
+        assert_int_equal(status, DM_ERR_TIMEOUT);
+        assert_refused(dm_wait(&ref, 1, 1, 1, NULL), DM_ERR_TIMEOUT, "0 of 1");
+    }
+    dmi_step_hook = NULL;
+    dm_release(ref);
+    dm_shutdown();
+}
+
 /* Sessions that begin and end, with and without work. */
 static void sessions_in_a_row(void **state)
 {
@@ -130,6 +166,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(on_one_cpu),  cmocka_unit_test(on_one_cpu_with_two_workers),
     cmocka_unit_test(on_all_cpus), cmocka_unit_test(after_pauses),
     cmocka_unit_test(in_crowds),   cmocka_unit_test(sessions_in_a_row),
+    cmocka_unit_test(a_limit_that_passes_on_the_way_to_sleep),
 };
 
 __attribute__((constructor)) static void note_cpus(void)
