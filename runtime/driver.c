@@ -514,11 +514,6 @@ static bool try_get(dmi_session *session, uint32_t index, dm_into into, void *ou
     return true;
 }
 
-static bool is_missing(dmi_session *session, uint32_t index)
-{
-    return !dmi_is_published(dmi_record_at(session, index));
-}
-
 /* It cannot be brought, as of late. */
 static bool was_refused(dmi_session *session, uint32_t index, uint32_t refusals, dm_status *status)
 {
@@ -614,18 +609,31 @@ void dmi_driver_view_release(dmi_session *session, const dm_view *view)
 
 /* ---- wait ---- */
 
+/* A list is mostly waited for again and again, until nothing of it is left: so what is found published is accounted
+ * for, and costs a look at its own line from then on. */
+static inline bool is_ready(dmi_session *session, uint32_t index)
+{
+    dmi_task_state state = (dmi_task_state)dmi_task_at(session, index)->state;
+    if (state != DMI_TASK_SENT || !dmi_is_published(dmi_record_at(session, index)))
+        return state == DMI_TASK_DONE;
+    dmi_lane_account(session, index);
+    return true;
+}
+
 static dm_status count_ready(dmi_session *session, const dm_ref *refs, size_t n, bool *ready,
                              size_t *count)
 {
-    uint32_t index;
-    *count = 0;
+    size_t found = *count = 0;
     for (size_t i = 0; i < n; i++) {
-        DM_TRY(dmi_task_of(session, refs[i], &index));
-        bool is = !is_missing(session, index);
-        *count += is;
+        uint32_t index = (uint32_t)refs[i].id;
+        if (!dmi_task_is_held(session, refs[i]))
+            return dmi_task_of(session, refs[i], &index);
+        bool is = is_ready(session, index);
+        found += is;
         if (ready)
             ready[i] = is;
     }
+    *count = found;
     return DM_OK;
 }
 
@@ -651,6 +659,7 @@ dm_status dmi_driver_wait(dmi_session *session, const dm_ref *refs, size_t n, si
         status = count_ready(session, refs, n, ready, &count);
     }
     dmi_driver_rested(session);
+    dmi_leave_armed(session); /* what was accounted for may have made others ready */
     dmi_driver_leave(session);
     return status;
 }

@@ -143,10 +143,11 @@ static inline dm_ref dmi_task_ref(const dmi_session *session, uint32_t index)
 static inline bool dmi_task_is_held(const dmi_session *session, dm_ref ref)
 {
     uint32_t index = (uint32_t)ref.id;
-    if (((ref.id >> 32) & 0xff) != session->tag || index >= session->task_high)
+    if (index >= session->task_high)
         return false;
     const dmi_task *task = &session->tasks[index];
-    return task->generation == ref.id >> 40 && task->state != DMI_TASK_FREE && task->holds != 0;
+    return ref.id >> 32 == ((uint64_t)task->generation << 8 | session->tag) && task->state != DMI_TASK_FREE &&
+           task->holds != 0;
 }
 
 dm_status dmi_task_of_none(const dmi_session *session, dm_ref ref); /* says why */
