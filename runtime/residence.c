@@ -106,6 +106,7 @@ void dmi_list_warm(dmi_session *session, uint32_t index)
 {
     dmi_residence *r = session->residence;
     dmi_task *task = dmi_task_at(session, index);
+    assert(task->state == DMI_TASK_DONE && !(task->flags & DMI_TASK_LISTED));
     task->flags |= DMI_TASK_LISTED;
     task->used_at = ++session->uses;
     task->next = 0;
@@ -119,6 +120,7 @@ void dmi_list_cold(dmi_session *session, uint32_t index)
 {
     dmi_residence *r = session->residence;
     dmi_task *task = dmi_task_at(session, index);
+    assert(task->state == DMI_TASK_DONE && !(task->flags & DMI_TASK_LISTED));
     task->flags |= DMI_TASK_LISTED;
     task->used_at = r->cold ? dmi_task_at(session, r->cold - 1)->used_at : session->uses;
     task->previous = 0;

@@ -351,6 +351,7 @@ void dmi_task_finish(dmi_session *session, uint32_t index)
         session->loose--;
     if (task->flags & DMI_TASK_LIMITED)
         session->limited--;
+    task->pins++; /* a dependent that is an orphan ends where it is woken, and may be the last to name this one */
     if (task->bytes != 0 || (task->flags & DMI_TASK_HAS_REFS) ||
         (dmi_record_at(session, index)->flags & DMI_BLOB))
         drop_args(session, index);
@@ -358,6 +359,7 @@ void dmi_task_finish(dmi_session *session, uint32_t index)
         dmi_task_wake_dependents(session, index);
     if (session->blocked_lanes != 0)
         dmi_wake_blocked(session, index);
+    task->pins--;
     if (task->bytes != 0)
         dmi_residence_enter(session, index);
     if (dmi_record_at(session, index)->flags >= DMI_RETURNS)

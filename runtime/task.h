@@ -249,6 +249,7 @@ enum { DMI_GENERATION_LAST = (1 << 24) - 1 };
 static inline void dmi_task_free_entry(dmi_session *session, uint32_t index)
 {
     dmi_task *task = dmi_task_at(session, index);
+    assert(task->state != DMI_TASK_FREE && !(task->flags & (DMI_TASK_LISTED | DMI_TASK_NESTED)));
     task->state = DMI_TASK_FREE;
     session->counts.refs--;
     if (task->generation == DMI_GENERATION_LAST)

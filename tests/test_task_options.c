@@ -99,6 +99,40 @@ DM_REMOTE(fails_with_children)
     return DM_OK;
 }
 
+DM_REMOTE(holds_up_and_returns_bytes)
+{
+    static const char bytes[10000];
+    atomic_fetch_add(&common->holders, 1);
+    while (!atomic_load(&common->gate))
+        watch_pause();
+    return dm_return(call, &DM_BYTES(bytes, sizeof bytes));
+}
+
+DM_REMOTE(takes_bytes)
+{
+    dm_view view;
+    atomic_fetch_add(&common->children, 1);
+    return dm_arg(call, 0, &view);
+}
+
+/* The first attempt fails while what it has submitted runs, and something waits for that. */
+DM_REMOTE(fails_while_a_child_runs)
+{
+    if (atomic_fetch_add(&common->tries[0], 1) != 0)
+        return DM_OK;
+    dm_remote(takes_bytes, dm_remote(holds_up_and_returns_bytes));
+    while (atomic_load(&common->holders) == 0)
+        watch_pause();
+    return DM_ERR_IO;
+}
+
+DM_REMOTE(is_long)
+{
+    (void)call;
+    usleep(20000);
+    return DM_OK;
+}
+
 DM_REMOTE(is_busy)
 {
     int cpus;
@@ -363,6 +397,36 @@ static void children_of_a_failed_attempt(void **state)
     end();
 }
 
+/*
+ * Nobody wants the child but another of the dropped ones, which waits for it. That one ends in the middle of the
+ * child's own end.
+ */
+static void the_last_to_name_a_value_is_dropped(void **state)
+{
+    (void)state;
+    begin(DM_ENGINE_PROCESSES, 2);
+    for (int i = 0; i < 4; i++) { /* so that nothing is placed before what it waits for is there */
+        dm_ref ref = dm_remote(is_long);
+        assert_ok(dm_get(ref, (void *)NULL));
+        assert_ok(dm_release(ref));
+    }
+    dm_ref ref = dm_remote_with(WITH(.retry_on = DM_ON(DM_ERR_IO)), fails_while_a_child_runs);
+    assert_ok(dm_get(ref, (void *)NULL));
+    assert_ok(dm_release(ref));
+    atomic_store(&common->gate, true);
+    assert_soon(stats_now().refs == 0);
+    assert_int_equal(atomic_load(&common->children), 0);
+    assert_int_equal(stats_now().tasks_dropped, 1);
+    dm_ref refs[8];
+    for (int i = 0; i < 8; i++) { /* what was freed is used again */
+        refs[i] = dm_remote(returns_bytes);
+        assert_ok(dm_get(refs[i], (void *)NULL));
+    }
+    for (int i = 0; i < 8; i++)
+        assert_ok(dm_release(refs[i]));
+    end();
+}
+
 static void a_cancelled_one_is_not_tried_again(void **state)
 {
     (void)state;
@@ -624,6 +688,7 @@ static const struct CMUnitTest tests[] = {
     ENGINE_CASES(dependents_wait_for_the_last),
     cmocka_unit_test(retries_of_both_kinds),
     cmocka_unit_test(children_of_a_failed_attempt),
+    cmocka_unit_test(the_last_to_name_a_value_is_dropped),
     cmocka_unit_test(a_cancelled_one_is_not_tried_again),
     cmocka_unit_test(all_among_kills),
     cmocka_unit_test(the_higher_goes_first_in_processes),
