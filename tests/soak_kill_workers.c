@@ -2,11 +2,7 @@
  * Workers are killed at random moments while graphs are computed: no result is lost, wrong or doubled,
  * and nothing is left. `--short` for every run of the suite; `--seed N` repeats a run's choices.
  */
-#include <pthread.h>
-#include <stdatomic.h>
-#include <time.h>
-
-#include "tests/support/test.h"
+#include "tests/support/killer.h"
 
 enum { LAYERS = 6, WIDTH = 24, LARGE = 3000 };
 
@@ -39,38 +35,6 @@ DM_REMOTE(nests)
     dm_ref inner = dm_remote(mixes, number * 4 + 1);
     DM_TRY(dm_get(inner, &x));
     return dm_return(call, x);
-}
-
-typedef struct killer {
-    atomic_bool stop;
-    atomic_int kills;
-    uint64_t done; /* tasks, when the last kill was not in vain */
-    int in_vain;
-    unsigned seed;
-    int most_ms;
-} killer;
-
-/* Where even a start takes longer than from one kill to the next, nothing would be left to be killed. */
-static bool has_gone_on(killer *k)
-{
-    enum { IN_VAIN = 20 };
-    dm_stats stats;
-    bool more = dm_stats_get(&stats) == DM_OK && stats.tasks_done != k->done;
-    k->in_vain = more ? 0 : k->in_vain + 1;
-    k->done = more ? stats.tasks_done : k->done;
-    return k->in_vain < IN_VAIN;
-}
-
-static void *kill_now_and_then(void *argument)
-{
-    killer *k = argument;
-    while (!atomic_load(&k->stop)) {
-        long ms = 1 + (long)((unsigned)rand_r(&k->seed) % (unsigned)k->most_ms);
-        nanosleep(&(struct timespec){0, ms * 1000000}, NULL);
-        if (has_gone_on(k) && watch_kill_a_worker(&k->seed))
-            atomic_fetch_add(&k->kills, 1);
-    }
-    return NULL;
 }
 
 static bool is_value(dm_ref ref, uint64_t expected)
@@ -125,20 +89,18 @@ static int soak(int kills, unsigned seed, int workers)
 {
     residue before;
     char said[4096];
-    pthread_t thread;
     killer k = {.seed = seed, .most_ms = watch_sanitized() ? 60 : 20};
     residue_begin(&before);
     session_begin_with(&(dm_options){.workers = workers, .store_bytes = 128 << 20, .retries = 1000,
                                      .log = driver_no_log});
-    pthread_create(&thread, NULL, kill_now_and_then, &k);
+    killer_begin(&k);
     int graphs = 0, wrong = 0;
     int64_t begin = watch_now_ms();
     while (atomic_load(&k.kills) < kills && wrong == 0) {
         wrong += compute(&seed);
         graphs++;
     }
-    atomic_store(&k.stop, true);
-    pthread_join(thread, NULL);
+    killer_end(&k);
     int64_t took = watch_now_ms() - begin, until = watch_now_ms() + WATCH_PATIENCE_MS;
     dm_stats stats = {.refs = 1};
     while (stats.refs != 0 && watch_now_ms() < until)
