@@ -13,7 +13,10 @@ set(DMRT_JEMALLOC_NAMES mallocx dallocx nallocx mallctl mallctlbymib mallctlname
 
 pkg_get_variable(jemalloc_libdir jemalloc libdir)
 find_library(DMRT_JEMALLOC_ARCHIVE libjemalloc_pic.a HINTS ${jemalloc_libdir})
-if(NOT DMRT_JEMALLOC_ARCHIVE OR NOT CMAKE_OBJCOPY)
+# GNU's: beside clang, CMake may have chosen LLVM's linker, which takes no archive alone.
+find_program(DMRT_GNU_LD NAMES ld.bfd ld)
+find_program(DMRT_GNU_OBJCOPY NAMES objcopy)
+if(NOT DMRT_JEMALLOC_ARCHIVE OR NOT DMRT_GNU_LD OR NOT DMRT_GNU_OBJCOPY)
     list(APPEND DMRT_RUNTIME_MODULES jemalloc)
     return()
 endif()
@@ -25,8 +28,8 @@ foreach(name ${DMRT_JEMALLOC_NAMES})
     target_compile_definitions(dmrt_compile INTERFACE ${name}=dmi_${name})
 endforeach()
 add_custom_command(OUTPUT ${DMRT_JEMALLOC_OBJECT}
-    COMMAND ${CMAKE_LINKER} -r -o ${DMRT_JEMALLOC_OBJECT} ${needed} ${DMRT_JEMALLOC_ARCHIVE}
-    COMMAND ${CMAKE_OBJCOPY} ${kept} --remove-section=.init_array --remove-section=.rela.init_array
+    COMMAND ${DMRT_GNU_LD} -r -o ${DMRT_JEMALLOC_OBJECT} ${needed} ${DMRT_JEMALLOC_ARCHIVE}
+    COMMAND ${DMRT_GNU_OBJCOPY} ${kept} --remove-section=.init_array --remove-section=.rela.init_array
             --redefine-sym secure_getenv=dmi_heap_getenv --redefine-sym readlink=dmi_heap_readlink
             --weaken-symbol=_Unwind_Backtrace --weaken-symbol=_Unwind_GetIP
             --weaken-symbol=exp --weaken-symbol=log --weaken-symbol=round ${DMRT_JEMALLOC_OBJECT}
