@@ -61,11 +61,13 @@ dm_status study_csv_number(const study_csv_row *row, int column, double *to)
 
 /* ---- lines ---- */
 
-/* The end of a field, and what is in it: its quotes are not. NULL: there is text behind them, or only one. */
+/* The end of a field, and what is in it: its quotes are not. NULL: there is text before or behind them, or only one. */
 static char *field_end(char **field)
 {
-    if (**field != '"')
-        return *field + strcspn(*field, ",");
+    if (**field != '"') {
+        char *next = *field + strcspn(*field, ",\"");
+        return *next == '"' ? NULL : next;
+    }
     char *end = strchr(++*field, '"');
     if (end == NULL || (end[1] != ',' && end[1] != 0))
         return NULL;
