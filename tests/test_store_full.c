@@ -2,6 +2,10 @@
  * A full store that may not spill is said to be full, after a wait, with sizes; never a crash. Room that is released is
  * found again, whoever made the objects and whoever needs it.
  */
+#include <signal.h>
+#include <stdatomic.h>
+
+#include "tests/support/notes.h"
 #include "tests/support/test.h"
 
 enum { STORE = 32 << 20, MIB = 1 << 20, WAIT_MS = 100 };
@@ -45,6 +49,44 @@ DM_REMOTE(counts)
     dm_view view;
     DM_TRY(dm_arg(call, 0, &view));
     return dm_return(call, view.bytes);
+}
+
+/* What test and workers know in common. */
+typedef struct notes {
+    _Atomic int readers;
+    _Atomic bool gate;
+} notes;
+
+static notes *common;
+
+static void set_up_worker(void)
+{
+    common = notes_open(sizeof *common);
+}
+
+/* Keeps its arguments in memory. */
+DM_REMOTE(reads_slowly)
+{
+    dm_view view;
+    for (int i = 0; i < dm_arg_count(call); i++)
+        DM_TRY(dm_arg(call, i, &view));
+    atomic_fetch_add(&common->readers, 1);
+    while (!atomic_load(&common->gate))
+        watch_pause();
+    return DM_OK;
+}
+
+/* As many objects of so many bytes as there are places. */
+DM_REMOTE(makes_many)
+{
+    size_t size;
+    DM_TRY(dm_arg(call, 0, &size));
+    char *data = calloc(1, size);
+    dm_status status = DM_OK;
+    for (int i = 0; i < dm_return_count(call) && status == DM_OK; i++)
+        status = dm_return_at(call, i, &DM_BYTES(data, size));
+    free(data);
+    return status;
 }
 
 static char bytes[STORE];
@@ -222,6 +264,98 @@ static void the_dead_give_room(void **state)
     assert_no_residue(&before);
 }
 
+/* Views, buffers and arguments of running tasks: each with its objects and bytes. */
+static void who_keeps_it_is_said(void **state)
+{
+    (void)state;
+    enum { VIEWS = 3, BUFFERS = 2, ARGUMENTS = 4, LARGE = 16 };
+    dm_ref held[VIEWS], read[ARGUMENTS];
+    dm_view views[VIEWS];
+    dm_buffer buffers[BUFFERS];
+    dm_value values[ARGUMENTS];
+    size_t size = MIB;
+    residue before;
+    common = notes_make(sizeof *common);
+    residue_begin(&before);
+    begin(DM_ENGINE_PROCESSES, 1);
+    for (int i = 0; i < VIEWS; i++) {
+        held[i] = dm_put(&DM_BYTES(bytes, MIB));
+        assert_ok(dm_get(held[i], &views[i]));
+    }
+    for (int i = 0; i < BUFFERS; i++)
+        assert_ok(dm_create(DM_U8, 1, &size, &buffers[i]));
+    for (int i = 0; i < ARGUMENTS; i++) {
+        read[i] = dm_put(&DM_BYTES(bytes, MIB));
+        values[i] = dm_value_ref(read[i]);
+    }
+    dm_ref reader = dm_submit(&reads_slowly, NULL, values, ARGUMENTS);
+    assert_soon(atomic_load(&common->readers) == 1);
+    dm_ref refused = dm_put(&DM_BYTES(bytes, LARGE * MIB)), second = dm_put(&DM_BYTES(bytes, LARGE * MIB));
+    assert_refused(dm_get(second, (void *)NULL), DM_ERR_STORE_FULL, "bytes of 3 are lent as views of the program");
+    assert_refused(dm_get(second, (void *)NULL), DM_ERR_STORE_FULL, "bytes of 2 are being made (dm_create)");
+    assert_refused(dm_get(second, (void *)NULL), DM_ERR_STORE_FULL,
+                   "bytes of 4 are arguments of running tasks (reads_slowly)");
+    atomic_store(&common->gate, true);
+    assert_ok(get_nothing(reader));
+    for (int i = 0; i < VIEWS; i++) {
+        dm_view_release(&views[i]);
+        assert_ok(dm_release(held[i]));
+    }
+    for (int i = 0; i < BUFFERS; i++)
+        dm_abandon(&buffers[i]);
+    for (int i = 0; i < ARGUMENTS; i++)
+        assert_ok(dm_release(read[i]));
+    assert_ok(dm_release(refused));
+    assert_ok(dm_release(second));
+    all_gone();
+    dm_shutdown();
+    assert_no_residue(&before);
+    notes_end(common, sizeof *common);
+}
+
+/*
+ * A worker's objects die while it cannot be told: it stands still, and there are more of them than the ring of frees
+ * has room for. When it goes on, or is dead, all of that is room.
+ */
+static void more_frees_than_can_be_told(int signal)
+{
+    enum { VALUES = 3000, TASKS = 3, SIZE = 2500 };
+    static dm_ref refs[TASKS * VALUES];
+    residue before;
+    int pid;
+    residue_begin(&before);
+    begin(DM_ENGINE_PROCESSES, 1);
+    for (int i = 0; i < TASKS; i++)
+        dm_remote_n(refs + i * VALUES, VALUES, makes_many, SIZE);
+    for (int i = 0; i < TASKS * VALUES; i++)
+        assert_ok(dm_get(refs[i], (void *)NULL));
+    dm_ref large = dm_remote(makes, 20 * MIB);
+    assert_refused(get_nothing(large), DM_ERR_STORE_FULL, "");
+    assert_int_equal(dm_worker_pids(&pid, 1), 1);
+    assert_int_equal(kill(pid, SIGSTOP), 0);
+    assert_soon(watch_state(pid) == 'T');
+    for (int i = 0; i < TASKS * VALUES; i++)
+        assert_ok(dm_release(refs[i]));
+    all_gone();
+    assert_int_equal(kill(pid, signal), 0);
+    assert_soon(get_nothing(dm_remote(makes, 20 * MIB)) == DM_OK);
+    all_gone();
+    dm_shutdown();
+    assert_no_residue(&before);
+}
+
+static void frees_of_a_worker_that_stands_still(void **state)
+{
+    (void)state;
+    more_frees_than_can_be_told(SIGCONT);
+}
+
+static void frees_of_one_that_never_goes_on(void **state)
+{
+    (void)state;
+    more_frees_than_can_be_told(SIGKILL);
+}
+
 static const struct CMUnitTest tests[] = {
     ENGINE_CASES(larger_than_the_store),
     ENGINE_CASES(full_of_puts),
@@ -230,6 +364,14 @@ static const struct CMUnitTest tests[] = {
     ENGINE_CASES(sizes_vary),
     ENGINE_CASES(long_arguments_go_away),
     cmocka_unit_test(the_dead_give_room),
+    cmocka_unit_test(who_keeps_it_is_said),
+    cmocka_unit_test(frees_of_a_worker_that_stands_still),
+    cmocka_unit_test(frees_of_one_that_never_goes_on),
 };
+
+__attribute__((constructor)) static void set_up(void)
+{
+    test_worker_setup = set_up_worker;
+}
 
 TEST_MAIN(tests, NULL)
