@@ -229,12 +229,27 @@ static void close_fd(int *fd)
     *fd = -1;
 }
 
+static void name_file(char *name, size_t room, unsigned number)
+{
+    snprintf(name, room, "spill-%u", number);
+}
+
+/* By their names, which takes neither memory nor a descriptor: with the lock gone, what stayed would look like a
+ * directory that is just being made, and be left alone for a while. */
+static void remove_files(const dmi_place *place)
+{
+    char name[24];
+    for (unsigned i = 0; i < place->made; i++) {
+        name_file(name, sizeof name, i);
+        unlinkat(place->home_fd, name, 0);
+    }
+    unlinkat(place->home_fd, lock_name, 0);
+}
+
 static void remove_home(dmi_place *place)
 {
-    if (place->home_fd >= 0) {
-        empty(place->home_fd);
-        unlinkat(place->home_fd, lock_name, 0);
-    }
+    if (place->home_fd >= 0)
+        remove_files(place);
     if (place->home[0])
         unlinkat(place->fd, place->home, AT_REMOVEDIR);
     close_fd(&place->home_fd);
@@ -355,7 +370,7 @@ dm_status dmi_place_make(dmi_place *place, bool visible, bool *direct, int *fd)
     if (status != DM_OK)
         return status;
     char name[24];
-    snprintf(name, sizeof name, "spill-%u", place->made);
+    name_file(name, sizeof name, place->made);
     *fd = open_with(place->home_fd, name, O_CREAT | O_EXCL, direct);
     if (*fd < 0)
         return cannot_make(place, "a file");
