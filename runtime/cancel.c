@@ -79,7 +79,7 @@ void dmi_cancel_end(dmi_session *session, uint32_t index)
 static bool is_same(const dmi_session *session, const dmi_cancel *cancel)
 {
     return session->records[cancel->index].serial == cancel->serial &&
-           session->tasks[cancel->index].state != DMI_TASK_FREE;
+           dmi_task_is_alive(&session->tasks[cancel->index]);
 }
 
 static dmi_cancel *known(dmi_session *session, uint32_t index)

@@ -1,6 +1,6 @@
 /*
- * extras.h - what only few tasks have: a name, a priority, statuses to be tried again after, and that they
- * were cancelled. Beside the table of tasks, so that the others carry nothing of it.
+ * extras.h - what only few tasks have: a name, a priority, statuses to be tried again after, that they were
+ * cancelled, and that other values were made from theirs. Beside the table of tasks, so that the others carry nothing of it.
  *
  * A task that has one says so (task.has_extra) and keeps it until its record is free. All functions: under
  * the role.
@@ -16,6 +16,7 @@ typedef struct dmi_extra {
     int32_t priority;
     uint64_t retry_on; /* bits 1 << dm_status */
     uint64_t cost_ns;  /* 0: not known */
+    uint32_t heirs;    /* lineage.h */
     uint16_t cpus;     /* 0 and 1 are the same */
     bool cancelled;    /* must not begin any more */
     bool asked;        /* had begun when it was cancelled */

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "runtime/lane.h"
+#include "runtime/put.h"
 #include "runtime/task.h"
 
 typedef struct dmi_list {
@@ -71,6 +72,19 @@ size_t dmi_list_count(const dmi_session *session, uint32_t list)
 {
     const dmi_list *of = list_of(session, list);
     return of ? of->n : 0;
+}
+
+bool dmi_list_write(dmi_session *session, uint32_t list, void *to, size_t room)
+{
+    const dmi_list *of = list_of(session, list);
+    uint64_t *words = of ? calloc(of->n + 1ul, sizeof *words) : NULL;
+    bool fits = words != NULL && sizeof(dmi_object) + of->n * sizeof *words <= room;
+    for (uint32_t i = 0; fits && i < of->n; i++)
+        words[i] = of->inner[i] ? dmi_task_refword(session, of->inner[i] - 1) : 0;
+    if (fits)
+        dmi_object_write_refs(to, words, of->n);
+    free(words);
+    return fits;
 }
 
 void dmi_list_adopt(dmi_session *session, uint32_t index, const dmi_found *found)

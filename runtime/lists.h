@@ -23,6 +23,9 @@ void dmi_list_set(dmi_session *session, uint32_t list, size_t i, uint32_t inner)
 bool dmi_list_at(const dmi_session *session, uint32_t list, size_t i, uint32_t *inner);
 size_t dmi_list_count(const dmi_session *session, uint32_t list);
 
+/* The list as an object, in `room` bytes. False: it needs more, or there is no memory for it. */
+bool dmi_list_write(dmi_session *session, uint32_t list, void *to, size_t room);
+
 /* A worker's object, just found, is the value of a task: if it is a list, what it names is noted. */
 void dmi_list_adopt(dmi_session *session, uint32_t index, const dmi_found *found);
 

@@ -23,7 +23,8 @@ dm_status dmi_parts_check(size_t n)
     return dmi_error(DM_ERR_INVALID, "a task of %zu values cannot be: at most %d", n, DMI_RETURNS_MOST);
 }
 
-static bool new_part(dmi_session *session, uint32_t maker, uint32_t *part)
+/* Behind the ref to its task, which is its only argument, a part has its number. */
+static bool new_part(dmi_session *session, uint32_t maker, uint32_t number, uint32_t *part)
 {
     if (!dmi_task_new(session, part))
         return false;
@@ -31,6 +32,7 @@ static bool new_part(dmi_session *session, uint32_t maker, uint32_t *part)
     uint8_t wire[DMI_RECORD_ARGS] = {0};
     dmi_out out = {wire, wire, wire + sizeof wire};
     dmi_wire_ref(&out, dmi_task_refword(session, maker));
+    dmi_wire_uint(&out, number);
     dmi_shared_copy(record->args, wire, sizeof wire);
     DMI_STEP();
     record->function = dmi_record_at(session, maker)->function;
@@ -38,6 +40,15 @@ static bool new_part(dmi_session *session, uint32_t maker, uint32_t *part)
     record->arg_count = 1;
     dmi_task_pin_inputs(session, *part);
     return true;
+}
+
+static uint32_t number_of(dmi_session *session, uint32_t part)
+{
+    const uint8_t *at = dmi_record_at(session, part)->args, *end = at + DMI_RECORD_ARGS;
+    dmi_item item = {.u = 0};
+    bool read = dmi_wire_next(&at, end, &item) && dmi_wire_next(&at, end, &item);
+    assert(read); /* the driver wrote it */
+    return read ? (uint32_t)item.u : 0;
 }
 
 /* It waits no more: of its maker nothing is needed any longer. */
@@ -70,7 +81,7 @@ bool dmi_parts_begin(dmi_session *session, uint32_t task, uint32_t n, uint32_t *
     assert(n > 0 && n <= DMI_RETURNS_MOST);
     uint32_t *end = &dmi_task_at(session, task)->contains;
     for (uint32_t i = 0; i < n; i++) {
-        if (!new_part(session, task, &parts[i])) {
+        if (!new_part(session, task, i, &parts[i])) {
             for (uint32_t made = 0; made < i; made++)
                 dmi_task_drop(session, parts[made]);
             drop_all(session, task);
@@ -159,17 +170,14 @@ static bool become(dmi_session *session, uint32_t part, uint32_t segment, const 
 }
 
 /* Nobody is there to take it. */
-static void free_values(dmi_session *session, const table *from)
+static void free_value(dmi_session *session, uint32_t segment, const dmi_part_value *value)
 {
-    for (uint32_t i = 0; i < from->count; i++) {
-        dmi_part_value value = from->at[i];
-        uint64_t offset;
-        memcpy(&offset, value.payload, sizeof offset);
-        if (value.kind != DMI_SLOT_OBJECT)
-            continue;
-        session->seats[from->segment].live++; /* for dmi_free_object, which counts an object */
-        dmi_free_object(session, from->segment, offset);
-    }
+    uint64_t offset;
+    memcpy(&offset, value->payload, sizeof offset);
+    if (value->kind != DMI_SLOT_OBJECT)
+        return;
+    session->seats[segment].live++; /* for dmi_free_object, which counts an object */
+    dmi_free_object(session, segment, offset);
 }
 
 /* Why there are no values. */
@@ -185,29 +193,72 @@ static dm_status why(dmi_session *session, uint32_t task, char *text, size_t roo
     return DM_ERR_WORKER_CORRUPT;
 }
 
+/* A part that waited is done; its maker is needed again only if an object is lost. */
+static void settle(dmi_session *session, uint32_t maker, uint32_t part)
+{
+    if (dmi_task_at(session, part)->bytes == 0)
+        let_go(session, maker, part);
+    dmi_task_at(session, part)->next = 0;
+    dmi_task_finish(session, part);
+}
+
+static void settle_all(dmi_session *session, uint32_t task, const table *from, uint32_t link)
+{
+    for (uint32_t i = 0; i < from->count; i++) {
+        dmi_part_value value = from->at[i];
+        uint32_t part = link - 1;
+        if (link == 0 || number_of(session, part) != i) {
+            free_value(session, from->segment, &value);
+            continue;
+        }
+        link = next_of(session, link);
+        if (!become(session, part, from->segment, &value))
+            dmi_task_is_failure(session, part, DM_ERR_WORKER_CORRUPT, "a value of several cannot be read");
+        settle(session, task, part);
+    }
+    assert(link == 0);
+}
+
+static void fail_all(dmi_session *session, uint32_t task, uint32_t link)
+{
+    char text[1024];
+    dm_status status = link ? why(session, task, text, sizeof text) : DM_OK;
+    while (link != 0) {
+        uint32_t part = link - 1;
+        link = next_of(session, link);
+        dmi_task_is_failure(session, part, status, text);
+        settle(session, task, part);
+    }
+}
+
 void dmi_parts_settle(dmi_session *session, uint32_t task)
 {
-    char text[1024] = "";
     table from;
-    bool there = find_table(session, task, &from);
-    uint32_t link = dmi_task_at(session, task)->contains, next;
-    if (there && link == 0)
-        free_values(session, &from);
-    dm_status status = there || link == 0 ? DM_OK : why(session, task, text, sizeof text);
+    uint32_t link = dmi_task_at(session, task)->contains;
     dmi_task_at(session, task)->contains = 0;
     dmi_task_pin(session, task); /* its parts let go of it */
-    for (uint32_t i = 0; link != 0; link = next, i++) {
-        uint32_t part = link - 1;
-        next = next_of(session, link);
-        let_go(session, task, part);
-        dmi_part_value value = there ? from.at[i] : (dmi_part_value){.kind = 0};
-        if (!there)
-            dmi_task_is_failure(session, part, status, text);
-        else if (!become(session, part, from.segment, &value))
-            dmi_task_is_failure(session, part, DM_ERR_WORKER_CORRUPT, "a value of several cannot be read");
-        dmi_task_finish(session, part);
-    }
+    if (find_table(session, task, &from))
+        settle_all(session, task, &from, link);
+    else
+        fail_all(session, task, link);
     dmi_task_at(session, task)->pins--; /* whoever calls this looks whether it is the last */
+}
+
+/* ---- once more ---- */
+
+void dmi_parts_rejoin(dmi_session *session, uint32_t part)
+{
+    const uint8_t *at = dmi_record_at(session, part)->args;
+    uint64_t refword = 0;
+    bool read = dmi_wire_next_ref(&at, at + DMI_RECORD_ARGS, &refword);
+    assert(read);
+    if (!read)
+        return;
+    uint32_t *link = &dmi_task_at(session, dmi_refword_index(refword))->contains, number = number_of(session, part);
+    while (*link != 0 && number_of(session, *link - 1) < number)
+        link = &dmi_task_at(session, *link - 1)->next;
+    dmi_task_at(session, part)->next = *link;
+    *link = part + 1;
 }
 
 /* ---- orphans ---- */

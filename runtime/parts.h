@@ -5,7 +5,11 @@
  * it. The task itself is named by nobody but its parts, which pin it as their only argument. Its worker
  * publishes all of them by one word, as any result (law 2 of layout.h): the task's slot, whose payload names
  * a table of what each part is. When the task is accounted for, each part becomes a value by itself, here;
- * when it fails, all of them fail with it. All functions: under the role.
+ * when it fails, all of them fail with it.
+ *
+ * Once all are settled the task is a recipe (lineage.h) as long as one of them is an object. If the disk loses that
+ * it runs once more, for those that are lost or dead and needed; the others stay what they are. All functions: under
+ * the role.
  */
 #ifndef DMI_PARTS_H
 #define DMI_PARTS_H
@@ -18,7 +22,10 @@ dm_status dmi_parts_check(size_t n);
 /* A task's n parts, each held once; before it enters. False: the table is full, and it has none. */
 bool dmi_parts_begin(dmi_session *session, uint32_t task, uint32_t n, uint32_t *parts);
 
-/* The task is done, or has failed. */
+/* A part is lost: it waits once more for its task, which is about to run again. */
+void dmi_parts_rejoin(dmi_session *session, uint32_t part);
+
+/* The task is done, or has failed: all of its parts that wait for it are, too. */
 void dmi_parts_settle(dmi_session *session, uint32_t task);
 
 /* The task that a part waits for; UINT32_MAX if this is none that waits. */

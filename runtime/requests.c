@@ -65,7 +65,7 @@ bool dmi_refword_record(dmi_session *session, uint64_t refword, uint32_t *index)
     *index = dmi_refword_index(refword);
     if (dmi_refword_kind(refword) == DMI_REF_RECORD)
         return *index < session->task_high &&
-               dmi_task_at(session, *index)->state != DMI_TASK_FREE;
+               dmi_task_is_alive(dmi_task_at(session, *index));
     uint32_t cell = *index, number = dmi_refword_lane(refword);
     if (dmi_refword_kind(refword) != DMI_REF_CELL || number >= session->lane_count)
         return false;

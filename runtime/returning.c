@@ -10,7 +10,8 @@
 #include "runtime/dispatch.h"
 #include "runtime/inputs.h"
 #include "runtime/lane.h"
-#include "runtime/lineage.h"
+#include "runtime/lists.h"
+#include "runtime/remake.h"
 #include "runtime/room.h"
 #include "runtime/stay.h"
 
@@ -56,24 +57,32 @@ static void wake_those_who_wait(dmi_session *session, uint32_t index)
     wake_workers(session, index);
 }
 
+/* It is on the disk no more, as far as is known, and not in memory either. */
+static void strike_off(dmi_session *session, dmi_stay *stay)
+{
+    session->away--;
+    session->residence->away -= stay->bytes;
+    if (session->away == 0)
+        dmi_reserve_end(session);
+}
+
 /* The disk has failed it: it is made again, or from now on its value is this failure. */
 static void lose(dmi_session *session, dmi_stay *stay)
 {
     uint32_t index = stay->index;
     dm_status status = stay->trouble;
-    char text[900];
-    snprintf(text, sizeof text, "%s (value %llu, %llu bytes) is lost: %s", dmi_task_name(session, index),
-             (unsigned long long)stay->serial, (unsigned long long)stay->bytes,
-             stay->said ? stay->said : dm_strerror(status));
-    session->away--;
-    session->residence->away -= stay->bytes;
-    if (session->away == 0)
-        dmi_reserve_end(session);
+    char text[900], why[300];
+    int said = snprintf(text, sizeof text, "%s (value %llu, %llu bytes) is lost: %.400s", dmi_task_name(session, index),
+                        (unsigned long long)stay->serial, (unsigned long long)stay->bytes,
+                        stay->said ? stay->said : dm_strerror(status));
+    strike_off(session, stay);
     session->counts.objects_lost++;
     uint32_t readers = dmi_inputs_forgo(session, index);
     dmi_stay_end(session, stay);
-    if (!dmi_lineage_run_again(session, index))
+    if (!dmi_remake(session, index, why, sizeof why)) {
+        snprintf(text + said, sizeof text - (size_t)said, "; it cannot be made again: %s", why);
         dmi_task_lose(session, index, status, text);
+    }
     dmi_inputs_try_again(session, readers);
     wake_workers(session, index); /* if it is made again, they go on waiting, for that */
 }
@@ -99,22 +108,38 @@ static void not_returned(dmi_session *session, dmi_stay *stay)
         refuse(session, stay, stay->trouble);
 }
 
+static void is_back(dmi_session *session, dmi_stay *stay)
+{
+    uint32_t index = stay->index;
+    stay->stage = DMI_BOTH;
+    strike_off(session, stay);
+    session->counts.store_used += stay->bytes;
+    dmi_word_publish(&dmi_record_at(session, index)->where, dmi_where(DMI_OBJECT, 0, stay->to));
+    dmi_list_cold(session, index);
+}
+
+/* The disk has lost a list of refs, but what it names is known: it is written once more. False: not so. */
+static bool is_rewritten(dmi_session *session, dmi_stay *stay)
+{
+    uint32_t index = stay->index, list = dmi_task_at(session, index)->contains;
+    if ((stay->trouble != DM_ERR_IO && stay->trouble != DM_ERR_CORRUPT) || !(list & DMI_LIST) ||
+        !dmi_list_write(session, list, session->seats[0].memory.rw + stay->to, stay->bytes))
+        return false;
+    session->counts.objects_lost++;
+    is_back(session, stay);
+    dmi_stay_end(session, stay); /* what is on the disk is no copy */
+    return true;
+}
+
 static void returned(dmi_session *session, dmi_stay *stay)
 {
     uint32_t index = stay->index;
-    if (stay->trouble != DM_OK) {
-        not_returned(session, stay);
-    } else {
-        stay->stage = DMI_BOTH;
-        session->away--;
-        session->residence->away -= stay->bytes;
-        if (session->away == 0)
-            dmi_reserve_end(session);
-        session->counts.store_used += stay->bytes;
-        dmi_word_publish(&dmi_record_at(session, index)->where, dmi_where(DMI_OBJECT, 0, stay->to));
-        dmi_list_cold(session, index);
+    if (stay->trouble == DM_OK)
+        is_back(session, stay);
+    if (stay->trouble == DM_OK || is_rewritten(session, stay))
         wake_those_who_wait(session, index);
-    }
+    else
+        not_returned(session, stay);
     dmi_task_unpin(session, index);
 }
 

@@ -180,7 +180,9 @@ typedef struct dmi_session {
     uint32_t refused;        /* and what it is looking for */
     uint64_t fetching_bytes; /* brought, or to be brought, for tasks that are not placed yet */
     uint32_t fetching_tasks;
-    uint64_t lineage_bytes;  /* of arguments kept although their tasks are done */
+    uint64_t lineage_bytes;  /* lineage.h: of kept arguments and recipes; */
+    uint64_t recipes;        /* how many there are; */
+    uint32_t fading;         /* index + 1; a list: those that are about to end */
     uint32_t scopes; /* open */
     struct dmi_extra **extras; /* extras.h: buckets */
     uint32_t extra_count, extra_buckets;

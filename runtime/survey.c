@@ -286,7 +286,7 @@ static void note_task(dmi_survey *s, uint32_t index)
     } else if (task->state == DMI_TASK_DONE) {
         if (task->contains != 0)
             note_contained(s, task->contains - 1);
-    } else if (task->state != DMI_TASK_FREE && (task->flags & DMI_TASK_HAS_REFS)) {
+    } else if (dmi_task_is_alive(task) && (task->flags & DMI_TASK_HAS_REFS)) {
         dmi_task_each_input(s->session, index, note_input);
     }
 }

@@ -65,7 +65,7 @@ dm_status dmi_task_of_none(const dmi_session *session, dm_ref ref)
 
 /* ---- freeing ---- */
 
-static void free_value(dmi_session *session, uint32_t index)
+void dmi_task_free_value(dmi_session *session, uint32_t index)
 {
     dmi_task *task = dmi_task_at(session, index);
     uint64_t where = dmi_word_peek(&dmi_record_at(session, index)->where);
@@ -100,7 +100,9 @@ static void free_value(dmi_session *session, uint32_t index)
 /* Nobody can read it any more: give everything back, now. */
 static void free_task(dmi_session *session, uint32_t index)
 {
-    free_value(session, index);
+    if (dmi_task_at(session, index)->has_extra && dmi_lineage_outlives(session, index))
+        return;
+    dmi_task_free_value(session, index);
     dmi_lineage_drop(session, index);
     if (dmi_task_at(session, index)->has_extra)
         dmi_extra_drop(session, index);
@@ -215,9 +217,10 @@ void dmi_task_pin_inputs(dmi_session *session, uint32_t index)
 /* It has run for good. */
 static void drop_args(dmi_session *session, uint32_t index)
 {
+    bool kept = dmi_lineage_keep(session, index);
     if (dmi_task_at(session, index)->flags & DMI_TASK_HAS_REFS)
         dmi_task_each_input(session, index, unpin_input);
-    if (!dmi_lineage_keep(session, index))
+    if (!kept)
         dmi_lineage_free_blob(session, index);
 }
 
@@ -352,7 +355,7 @@ void dmi_task_finish(dmi_session *session, uint32_t index)
     if (task->flags & DMI_TASK_LIMITED)
         session->limited--;
     task->pins++; /* a dependent that is an orphan ends where it is woken, and may be the last to name this one */
-    if (task->bytes != 0 || (task->flags & DMI_TASK_HAS_REFS) ||
+    if (task->bytes != 0 || task->contains != 0 || (task->flags & DMI_TASK_HAS_REFS) ||
         (dmi_record_at(session, index)->flags & DMI_BLOB))
         drop_args(session, index);
     if (task->edges != 0)
@@ -503,6 +506,7 @@ void dmi_task_lose(dmi_session *session, uint32_t index, dm_status status, const
 {
     session->counts.objects--;
     dmi_task_at(session, index)->bytes = 0;
+    dmi_lineage_drop(session, index);
     dmi_task_is_failure(session, index, status, text);
 }
 

@@ -9,7 +9,8 @@
  *
  * A task is known by its index. It lives while somebody holds it (a ref of the driver, a cell of a
  * worker), or something pins it (an unfinished task that names it, a value that contains it, a view),
- * or it is unfinished. Then its value, its slot and its record are free again, at once. One that has not
+ * or it is unfinished. Then its value, its slot and its record are free again, at once; but the record stays if
+ * something could not be made again without (runtime/lineage.h). One that has not
  * begun is discarded if an attempt submitted it that died and nobody wants it (runtime/orphans.h), and fails
  * if it was cancelled (runtime/cancel.h).
  * All functions: under the role.
@@ -21,6 +22,7 @@
 
 typedef enum dmi_task_state {
     DMI_TASK_FREE,
+    DMI_TASK_RECIPE, /* free for all but what was made from it (runtime/lineage.h) */
     DMI_TASK_WAITING,
     DMI_TASK_QUEUED,
     DMI_TASK_SENT,
@@ -62,7 +64,7 @@ struct dmi_task {
     uint32_t views; /* of its pins: lent by dm_get, not released */
     union {
         uint64_t position; /* SENT: in the lane's ring */
-        uint64_t walk;     /* WAITING: the last walk that met it (toward.h) */
+        uint64_t walk;     /* WAITING: the last walk that met it (toward.h). RECIPE: the same (remake.c) */
         struct {
             uint32_t stay;    /* DONE: dmi_stay + 1, if it is or was on disk, or on its way; 0: none */
             uint32_t used_at; /* DONE: when it was used last, by session->uses */
@@ -92,6 +94,12 @@ static inline dmi_task *dmi_task_at(dmi_session *session, uint32_t index)
 static inline dmi_record *dmi_record_at(dmi_session *session, uint32_t index)
 {
     return &session->records[index];
+}
+
+/* May anybody come to hold it? */
+static inline bool dmi_task_is_alive(const dmi_task *task)
+{
+    return task->state > DMI_TASK_RECIPE;
 }
 
 /* A new task, held once, with a serial, nowhere. False: the table is full (DM_ERR_NOMEM is set). */
@@ -195,7 +203,7 @@ static inline uint64_t dmi_task_refword(const dmi_session *session, uint32_t ind
 /* Its value is this failure. */
 void dmi_task_is_failure(dmi_session *session, uint32_t index, dm_status status, const char *text);
 
-/* Its object cannot be had any more: from now on its value is this failure. */
+/* Its object cannot be had any more: from now on its value is this failure, and it is not made again. */
 void dmi_task_lose(dmi_session *session, uint32_t index, dm_status status, const char *text);
 
 /* Calls visit(session, input, task) for each ref among its arguments. */
@@ -205,6 +213,9 @@ void dmi_task_each_input(dmi_session *session, uint32_t index,
 /* One input more that it waits for; and: an input is there, for all that wait for it. */
 void dmi_task_await_input(dmi_session *session, uint32_t input, uint32_t index);
 void dmi_task_wake_dependents(dmi_session *session, uint32_t index);
+
+/* What its value takes goes back: memory, disk, its slot, what it contains. */
+void dmi_task_free_value(dmi_session *session, uint32_t index);
 
 /* It waits for none of its inputs any more; and: one that waits for this, UINT32_MAX if none does. */
 void dmi_task_await_nothing(dmi_session *session, uint32_t index);

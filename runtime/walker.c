@@ -8,7 +8,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "runtime/extras.h"
 #include "runtime/lane.h"
+#include "runtime/lineage.h"
 #include "runtime/lists.h"
 #include "runtime/stay.h"
 #include "runtime/task.h"
@@ -22,6 +24,7 @@ typedef struct walk {
     size_t room;
     bool broken;
     uint32_t *pins, *holds; /* by record: at least so many */
+    uint32_t *heirs;        /* by record: exactly so many */
     uint32_t *live;         /* by segment */
     uint64_t moving;        /* stays on their way: nothing is exact while there are any */
 } walk;
@@ -59,12 +62,12 @@ static uint64_t where_of(const walk *w, uint32_t index)
 
 static bool is_alive(const walk *w, uint32_t index)
 {
-    return index < w->session->task_high && task_of(w, index)->state != DMI_TASK_FREE;
+    return index < w->session->task_high && dmi_task_is_alive(task_of(w, index));
 }
 
 static bool is_unfinished(const dmi_task *task)
 {
-    return task->state != DMI_TASK_FREE && task->state != DMI_TASK_DONE;
+    return dmi_task_is_alive(task) && task->state != DMI_TASK_DONE;
 }
 
 /* ---- 1: the table ---- */
@@ -75,7 +78,7 @@ static void walk_table(walk *w)
     uint64_t alive = 0, unused = 0, listed = 0;
     for (uint32_t i = 0; i < session->task_high; i++) {
         const dmi_task *task = task_of(w, i);
-        alive += task->state != DMI_TASK_FREE;
+        alive += dmi_task_is_alive(task);
         unused += task->state == DMI_TASK_FREE && task->generation < DMI_GENERATION_LAST;
     }
     for (uint32_t link = session->task_free; link != 0 && listed <= unused;
@@ -278,7 +281,7 @@ static void walk_edges(walk *w)
     uint64_t waits = 0, dependents = 0, edges = 0, unused = 0;
     for (uint32_t i = 0; i < session->task_high; i++) {
         const dmi_task *task = task_of(w, i);
-        if (task->state == DMI_TASK_FREE)
+        if (!dmi_task_is_alive(task))
             continue;
         waits += task->waits;
         dependents += task->waits != 0;
@@ -376,7 +379,7 @@ static void walk_pins(walk *w)
         session->visitors == 0 && session->unfinished == 0 && fetching == 0 && w->moving == 0;
     for (uint32_t i = 0; i < session->task_high; i++) {
         const dmi_task *task = task_of(w, i);
-        if (task->state == DMI_TASK_FREE)
+        if (!dmi_task_is_alive(task))
             continue;
         if (task->pins < w->pins[i] || task->holds < w->holds[i] ||
             (exact && task->pins != w->pins[i]))
@@ -458,6 +461,47 @@ static void walk_disk(walk *w)
         broken(w, "the account of what is on disk contradicts itself");
 }
 
+/* ---- 10: lineage ---- */
+
+static bool note_heir(dmi_session *session, uint64_t refword, uint32_t argument, void *context)
+{
+    walk *w = context;
+    (void)argument;
+    if (dmi_lineage_is_known(session, refword))
+        w->heirs[dmi_refword_index(refword)]++;
+    return true;
+}
+
+static void walk_lineage(walk *w)
+{
+    dmi_session *session = w->session;
+    uint64_t recipes = 0, bytes = 0;
+    for (uint32_t i = 0; i < session->task_high; i++) {
+        const dmi_task *task = task_of(w, i);
+        const dmi_record *record = dmi_record_at(session, i);
+        recipes += task->state == DMI_TASK_RECIPE;
+        if (task->state == DMI_TASK_FREE || !(task->flags & DMI_TASK_LINEAGE))
+            continue;
+        bytes += record->flags & DMI_BLOB ? record->blob.bytes : 0;
+        if (is_unfinished(task))
+            broken(w, "value %u is unfinished, and its arguments are kept", i);
+        if (task->flags & DMI_TASK_HAS_REFS)
+            dmi_lineage_each(session, i, note_heir, w);
+    }
+    for (uint32_t i = 0; i < session->task_high; i++) {
+        const dmi_task *task = task_of(w, i);
+        const dmi_extra *extra = task->state == DMI_TASK_FREE ? NULL : dmi_extra_of(session, i);
+        if ((extra ? extra->heirs : 0) != w->heirs[i])
+            broken(w, "value %u has %u heirs, and %u kept arguments name it", i, extra ? extra->heirs : 0,
+                   w->heirs[i]);
+        if (task->state == DMI_TASK_RECIPE && (w->heirs[i] == 0 || task->pins != 0 || task->holds != 0))
+            broken(w, "value %u is a recipe with %u heirs, %u pins and %u holds", i, w->heirs[i], task->pins,
+                   task->holds);
+    }
+    must_be(w, recipes, session->recipes, "recipes");
+    must_be(w, bytes + recipes * DMI_RECIPE_BYTES, session->lineage_bytes, "bytes of lineage");
+}
+
 /* ---- all ---- */
 
 static void walk_all(walk *w)
@@ -474,6 +518,7 @@ static void walk_all(walk *w)
     walk_pins(w);
     walk_bytes(w);
     walk_disk(w);
+    walk_lineage(w);
 }
 
 const char *dmi_session_walk(dmi_session *session, char *said, size_t room)
@@ -481,11 +526,13 @@ const char *dmi_session_walk(dmi_session *session, char *said, size_t room)
     walk w = {.session = session, .said = said, .room = room};
     w.pins = calloc(session->task_high + 1u, sizeof *w.pins);
     w.holds = calloc(session->task_high + 1u, sizeof *w.holds);
+    w.heirs = calloc(session->task_high + 1u, sizeof *w.heirs);
     w.live = calloc(DMI_SEGMENTS, sizeof *w.live);
-    if (w.pins && w.holds && w.live)
+    if (w.pins && w.holds && w.heirs && w.live)
         walk_all(&w);
     free(w.pins);
     free(w.holds);
+    free(w.heirs);
     free(w.live);
     return w.broken ? said : NULL;
 }

@@ -13,6 +13,7 @@
  *     and once nothing is under way it is no more than that, but for the driver's own holds.
  *  8. Bytes and objects are sums over the values: in memory, away, lent.
  *  9. What is on disk is what the values say is there, and the disk's own laws hold (ledger.h, extents.h).
+ * 10. What kept arguments name has so many heirs, and a recipe has some; what both take is counted (lineage.h).
  *
  * Under the role.
  */

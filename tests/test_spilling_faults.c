@@ -11,44 +11,9 @@
 #include <sys/wait.h>
 
 #include "objectstore/file_calls.h"
-#include "tests/support/disk.h"
-#include "tests/support/marked.h"
+#include "tests/support/damaged.h"
 
-enum { STORE = 16 * MARKED_MIB, OBJECT = MARKED_MIB, FILL = 24, GONE = 1000, SEED = 20261125 };
-
-/* ---- sessions and what is in them ---- */
-
-static void begin(dm_engine engine, int workers)
-{
-    session_begin_with(&(dm_options){.engine = engine,
-                                     .workers = workers,
-                                     .store_bytes = STORE,
-                                     .log = driver_no_log});
-}
-
-/* So much is put that what was there before is on the disk, and no more in memory. */
-static void push_out(dm_ref fill[FILL])
-{
-    for (int i = 0; i < FILL; i++)
-        fill[i] = marked_put(OBJECT, GONE + (uint64_t)i);
-    assert_soon(marked_stats().spilling_bytes == 0);
-    assert_true(marked_stats().spilled_bytes > 8 * MARKED_MIB);
-}
-
-/* What pushed it out is as it was. */
-static void end(dm_ref fill[FILL], const residue *before)
-{
-    for (int i = 0; i < FILL; i++)
-        assert_marked(fill[i], OBJECT, GONE + (uint64_t)i);
-    marked_release(fill, FILL);
-    marked_end(before);
-}
-
-/* One bit of it. */
-static void damage(uint64_t whose)
-{
-    assert_int_equal(disk_flip(marked_word(whose, OBJECT / 16)), 1);
-}
+enum { OBJECT = DAMAGED_OBJECT, FILL = DAMAGED_FILL, GONE = DAMAGED_GONE };
 
 /* ---- a flipped bit ---- */
 
@@ -57,16 +22,16 @@ static void a_flipped_bit_of_a_result(dm_engine engine)
     residue before;
     dm_ref fill[FILL];
     residue_begin(&before);
-    begin(engine, 2);
+    damaged_begin(engine, 2);
     dm_ref made = dm_remote(marked_make_and_note, OBJECT, 7);
     assert_marked(made, OBJECT, 7);
-    push_out(fill);
-    damage(7);
+    damaged_push_out(fill);
+    damaged_flip(7);
     assert_marked(made, OBJECT, 7);
     assert_int_equal(marked_runs(7), 2);
     assert_int_equal(marked_stats().objects_lost, 1);
     assert_ok(dm_release(made));
-    end(fill, &before);
+    damaged_end(fill, &before);
 }
 ON_ENGINES(a_flipped_bit_of_a_result)
 
@@ -75,17 +40,17 @@ static void a_flipped_bit_of_a_put(dm_engine engine)
     residue before;
     dm_ref fill[FILL];
     residue_begin(&before);
-    begin(engine, 2);
+    damaged_begin(engine, 2);
     dm_ref put = marked_put(OBJECT, 7);
-    push_out(fill);
-    damage(7);
+    damaged_push_out(fill);
+    damaged_flip(7);
     for (int i = 0; i < 3; i++)
         assert_refused(dm_get_within(put, (void *)NULL, 10000), DM_ERR_CORRUPT, "put");
     dm_ref checked = dm_remote(marked_check, 7, put);
     assert_refused(dm_get_within(checked, (void *)NULL, 10000), DM_ERR_DEP_FAILED, "lost");
     assert_ok(dm_release(checked));
     assert_ok(dm_release(put));
-    end(fill, &before);
+    damaged_end(fill, &before);
 }
 ON_ENGINES(a_flipped_bit_of_a_put)
 
@@ -96,11 +61,11 @@ static void a_flipped_bit_of_an_argument(dm_engine engine)
     dm_ref fill[FILL], checked[8];
     int good;
     residue_begin(&before);
-    begin(engine, 1);
+    damaged_begin(engine, 1);
     dm_ref made = dm_remote(marked_make_and_note, OBJECT, 7);
     assert_marked(made, OBJECT, 7);
-    push_out(fill);
-    damage(7);
+    damaged_push_out(fill);
+    damaged_flip(7);
     for (int i = 0; i < 8; i++)
         checked[i] = dm_remote(marked_check, 7, made);
     for (int i = 0; i < 8; i++) {
@@ -110,7 +75,7 @@ static void a_flipped_bit_of_an_argument(dm_engine engine)
     assert_int_equal(marked_runs(7), 2);
     marked_release(checked, 8);
     assert_ok(dm_release(made));
-    end(fill, &before);
+    damaged_end(fill, &before);
 }
 ON_ENGINES(a_flipped_bit_of_an_argument)
 
@@ -153,13 +118,13 @@ static void a_flipped_bit_read_by_the_only_worker(dm_engine engine)
     residue_begin(&before);
     snprintf(flag, sizeof flag, "%s/damaged", test_directory());
     marked_path(path, 8);
-    begin(engine, 1);
+    damaged_begin(engine, 1);
     dm_ref reads = dm_remote(reads_what_is_damaged);
     assert_soon(access(path, F_OK) == 0);
     if (engine == DM_ENGINE_PROCESSES) {
         assert_soon(disk_has(marked_word(7, OBJECT / 16)));
         assert_soon(marked_stats().spilling_bytes == 0);
-        damage(7);
+        damaged_flip(7);
         close(open(flag, O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
     }
     assert_ok(dm_get_within(reads, (void *)NULL, 15000));
@@ -177,39 +142,42 @@ static void flipped_bits_of_a_chain(dm_engine engine)
     residue before;
     dm_ref fill[FILL];
     residue_begin(&before);
-    begin(engine, 1);
+    damaged_begin(engine, 1);
     dm_ref first = dm_remote(marked_make_and_note, OBJECT, 7), second = dm_remote(marked_remake, 8, 7, first);
     assert_marked(second, OBJECT, 8);
-    push_out(fill);
-    damage(7);
-    damage(8);
+    damaged_push_out(fill);
+    damaged_flip(7);
+    damaged_flip(8);
     assert_marked(second, OBJECT, 8);
     assert_marked(first, OBJECT, 7);
     assert_int_equal(marked_runs(7), 2);
     assert_int_equal(marked_runs(8), 2);
     assert_ok(dm_release(first));
     assert_ok(dm_release(second));
-    end(fill, &before);
+    damaged_end(fill, &before);
 }
 ON_ENGINES(flipped_bits_of_a_chain)
 
-/* What it was made from is released: it cannot be made again, and says so. */
+/* What it was made from was put and is released: it cannot be made again, and says so. */
 static void what_it_was_made_from_is_gone(dm_engine engine)
 {
     residue before;
     dm_ref fill[FILL];
     residue_begin(&before);
-    begin(engine, 1);
-    dm_ref first = dm_remote(marked_make_and_note, OBJECT, 7), second = dm_remote(marked_remake, 8, 7, first);
+    damaged_begin(engine, 1);
+    dm_ref first = marked_put(OBJECT, 7), second = dm_remote(marked_remake, 8, 7, first);
     assert_marked(second, OBJECT, 8);
     assert_ok(dm_release(first));
-    push_out(fill);
-    damage(8);
-    assert_refused(dm_get_within(second, (void *)NULL, 10000), DM_ERR_CORRUPT, "marked_remake");
-    assert_int_equal(marked_runs(7), 1);
+    damaged_push_out(fill);
+    damaged_flip(8);
+    for (int i = 0; i < 3; i++) {
+        assert_refused(dm_get_within(second, (void *)NULL, 10000), DM_ERR_CORRUPT, "marked_remake");
+        assert_non_null(strstr(dm_last_error(), "was damaged on disk"));
+        assert_non_null(strstr(dm_last_error(), "was put, and is released"));
+    }
     assert_int_equal(marked_runs(8), 1);
     assert_ok(dm_release(second));
-    end(fill, &before);
+    damaged_end(fill, &before);
 }
 ON_ENGINES(what_it_was_made_from_is_gone)
 
@@ -219,15 +187,15 @@ static void no_retries_no_second_run(dm_engine engine)
     residue before;
     dm_ref fill[FILL];
     residue_begin(&before);
-    begin(engine, 1);
+    damaged_begin(engine, 1);
     dm_ref made = dm_remote_with((&(dm_task_options){.retries = DM_NONE}), marked_make_and_note, OBJECT, 7);
     assert_marked(made, OBJECT, 7);
-    push_out(fill);
-    damage(7);
+    damaged_push_out(fill);
+    damaged_flip(7);
     assert_refused(dm_get_within(made, (void *)NULL, 10000), DM_ERR_CORRUPT, "marked_make_and_note");
     assert_int_equal(marked_runs(7), 1);
     assert_ok(dm_release(made));
-    end(fill, &before);
+    damaged_end(fill, &before);
 }
 ON_ENGINES(no_retries_no_second_run)
 
@@ -239,13 +207,13 @@ static void a_store_of_damaged_arguments(dm_engine engine)
     dm_ref fill[FILL], first[N], second[N], third[N];
     int good;
     residue_begin(&before);
-    begin(engine, 1);
+    damaged_begin(engine, 1);
     for (int i = 0; i < N; i++) {
         first[i] = dm_remote(marked_make_and_note, OBJECT, 100 + i);
         second[i] = dm_remote(marked_remake, 200 + i, 100 + i, first[i]);
         assert_marked(second[i], OBJECT, 200 + (uint64_t)i);
     }
-    push_out(fill);
+    damaged_push_out(fill);
     for (uint64_t i = 0; i < N; i++) {
         disk_flip(marked_word(100 + i, OBJECT / 16));
         disk_flip(marked_word(200 + i, OBJECT / 16));
@@ -263,7 +231,7 @@ static void a_store_of_damaged_arguments(dm_engine engine)
     marked_release(first, N);
     marked_release(second, N);
     marked_release(third, N);
-    end(fill, &before);
+    damaged_end(fill, &before);
 }
 ON_ENGINES(a_store_of_damaged_arguments)
 
@@ -276,13 +244,13 @@ static void a_truncated_file(dm_engine engine)
     dm_ref made[N], put[N], fill[FILL];
     int lost = 0, runs = 0;
     residue_begin(&before);
-    begin(engine, 2);
+    damaged_begin(engine, 2);
     for (int i = 0; i < N; i++) {
         made[i] = dm_remote(marked_make_and_note, OBJECT, i);
         put[i] = marked_put(OBJECT, 100 + (uint64_t)i);
         assert_marked(made[i], OBJECT, (uint64_t)i);
     }
-    push_out(fill);
+    damaged_push_out(fill);
     disk_truncate();
     for (int i = 0; i < N; i++)
         assert_marked(made[i], OBJECT, (uint64_t)i);

@@ -315,8 +315,10 @@ typedef struct dm_options {
     int spill_acceleration;  /* DM_SPILL_ACCELERATION: LZ4's, 1 (small) to 64 (fast); 1 */
     int spill_visible;       /* DM_SPILL_VISIBLE: 1: named files, in a directory of our own; else nameless */
     int spill_in_memory;     /* DM_SPILL_IN_MEMORY: 1: a directory on a tmpfs will do */
-    size_t lineage_bytes;    /* DM_LINEAGE_BYTES: long arguments of finished tasks that are kept, in case a
-                              * result is damaged on the disk and its task must run again; 16M */
+    size_t lineage_bytes;    /* DM_LINEAGE_BYTES: for remembering how results were made, in case one is damaged
+                              * on the disk: its task runs again, and those that made what it read; 16M. A
+                              * task takes 256 bytes and its long arguments, as long as something lives that
+                              * was made from its result */
     int retries;             /* DM_RETRIES: after a worker's death, per task; 3. DM_NONE: none */
     int64_t task_limit_ms;   /* DM_TASK_LIMIT_MS: a task running longer is killed; no limit */
     int64_t cancel_grace_ms; /* DM_CANCEL_GRACE_MS: from dm_cancel of a running task to the end of its worker;
@@ -408,8 +410,8 @@ DM_API dm_ref dm_submit(const dm_function *function, const dm_task_options *opti
 /*
  * Several values from one task: dm_remote_n(refs, n, function, arguments...) fills refs[0] to refs[n - 1],
  * 1 to 4,095 of them, each a future of its own, to be read, passed on and released by itself. The task
- * returns them with dm_return_at; all become ready together, or fail together. refs are Yours, each. One that
- * the disk has damaged is not made again.
+ * returns them with dm_return_at; all become ready together, or fail together. refs are Yours, each. If
+ * the disk has damaged one, the task runs again for that one alone.
  */
 #define dm_remote_n(refs_, n_, function_, ...)                                                     \
     dm_submit_n(&(function_), NULL, DM_VALUES_(__VA_ARGS__), DM_COUNT_(__VA_ARGS__), (refs_), (n_))
