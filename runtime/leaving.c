@@ -17,6 +17,7 @@ enum {
     SHARED_MOST = 64 << 10, /* smaller objects are written together, */
     BATCH_BYTES = 1 << 20,  /* so many bytes at a time, */
     BATCH_MOST = 512,       /* so many objects */
+    WRITE_PIECES = 2,       /* pieces of a large object that are written together */
     LOOKED_AT = 4096,       /* objects considered in one turn */
     WORTH = 64,             /* this share of the store is worth choosing victims for */
     SETTLING_MS = 20,       /* until a worker has surely taken back what left its heap */
@@ -107,29 +108,33 @@ static void run_write(dmi_job *job)
     for (uint32_t i = 0; i < m->count; i++) {
         const dmi_stay *stay = m->of[i].stay;
         uint32_t part = m->of[i].part;
-        parts[i] = (dmi_part){.bytes = stay->from + (uint64_t)part * DMI_PART_MOST,
+        parts[i] = (dmi_part){.bytes = stay->from + (uint64_t)part * DMI_PIECE,
                               .count = dmi_part_bytes(stay, part),
                               .plain = part == 0 ? sizeof(dmi_object) : 0,
                               .element = stay->element,
                               .id = dmi_part_id(stay, part)};
     }
-    const atomic_bool *cancelled = m->count == 1 ? &m->of[0].stay->cancelled : NULL;
+    bool of_one = m->of[0].stay == m->of[m->count - 1].stay;
+    const atomic_bool *cancelled = of_one ? &m->of[0].stay->cancelled : NULL;
     dm_status status = dmi_spill_write(session->residence->spill, parts, m->count, cancelled);
     char said[512] = "";
     if (status != DM_OK)
         snprintf(said, sizeof said, "%s", dm_last_error());
     dmi_role_take(&session->role);
     dmi_readers_look(session);
+    bool any = false;
     for (uint32_t i = 0; i < m->count; i++) {
         dmi_stay *stay = m->of[i].stay;
         if (status == DM_OK)
             dmi_tickets_of(stay)[m->of[i].part] = parts[i].ticket;
         dmi_part_done(stay, status, said);
-        if (stay->parts_left == 0)
-            written(session, stay);
+        if (stay->parts_left != 0)
+            continue;
+        any = true;
+        written(session, stay);
     }
     free(m);
-    dmi_moving_tell(session);
+    dmi_moving_end(session, any);
 }
 
 /* It stays where it is: a job for it could not be had. */
@@ -189,19 +194,27 @@ static dmi_stay *begin_leaving(dmi_session *session, uint32_t index)
     return stay;
 }
 
-static void write_large(dmi_session *session, dmi_stay *stay)
+static void write_pieces(dmi_session *session, dmi_stay *stay, uint32_t first, uint32_t count)
 {
-    for (uint32_t part = 0, parts = stay->part_count; part < parts; part++) {
-        dmi_moving *m = dmi_moving_create(session, 1, run_write);
+    dmi_moving *m = dmi_moving_create(session, count, run_write);
+    for (uint32_t i = 0; i < count; i++) {
         if (m != NULL) {
-            dmi_moving_add(m, stay, part);
-            post_write(session, m);
+            dmi_moving_add(m, stay, first + i);
             continue;
         }
         dmi_part_done(stay, DM_ERR_NOMEM, "no memory to spill with");
         if (stay->parts_left == 0)
             written(session, stay);
     }
+    if (m != NULL)
+        post_write(session, m);
+}
+
+/* Few pieces a write, so that all threads have some; and not one, for the disk's sake. */
+static void write_large(dmi_session *session, dmi_stay *stay)
+{
+    for (uint32_t part = 0, parts = stay->part_count; part < parts; part += WRITE_PIECES)
+        write_pieces(session, stay, part, parts - part < WRITE_PIECES ? parts - part : WRITE_PIECES);
 }
 
 /* Small ones together. */

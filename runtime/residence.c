@@ -18,15 +18,18 @@ static void tidy_later(dmi_session *session);
 
 /* ---- stays ---- */
 
+/* The last piece is half as large as the others at least, or half as large again: the header alone is not worth
+ * a read of its own. */
 static uint32_t parts_of(uint64_t bytes)
 {
-    return (uint32_t)((bytes + DMI_PART_MOST - 1) / DMI_PART_MOST);
+    uint64_t pieces = (bytes + DMI_PIECE / 2 - 1) / DMI_PIECE;
+    return pieces ? (uint32_t)pieces : 1;
 }
 
 size_t dmi_part_bytes(const dmi_stay *stay, uint32_t part)
 {
-    uint64_t left = stay->bytes - (uint64_t)part * DMI_PART_MOST;
-    return left < DMI_PART_MOST ? (size_t)left : DMI_PART_MOST;
+    uint64_t left = stay->bytes - (uint64_t)part * DMI_PIECE;
+    return part + 1 == stay->part_count ? (size_t)left : DMI_PIECE;
 }
 
 uint64_t dmi_part_id(const dmi_stay *stay, uint32_t part)
@@ -154,14 +157,14 @@ void dmi_moving_add(dmi_moving *m, dmi_stay *stay, uint32_t part)
     m->of[m->count++].part = part;
 }
 
-/* Whoever waits for anything looks again; blocks that were written for nothing go back. Role held before, not
- * after. */
-void dmi_moving_tell(dmi_session *session)
+void dmi_moving_end(dmi_session *session, bool tell)
 {
-    tidy_later(session);
-    dmi_residence_turn(session);
-    dmi_pump(session);
-    dmi_wake_waiters(session);
+    if (tell) {
+        tidy_later(session); /* blocks may have been written for nothing */
+        dmi_residence_turn(session);
+        dmi_pump(session);
+        dmi_wake_waiters(session);
+    }
     dmi_role_leave(&session->role);
 }
 

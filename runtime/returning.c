@@ -149,7 +149,7 @@ static void run_read(dmi_job *job)
     dmi_session *session = m->session;
     dmi_stay *stay = m->of[0].stay;
     uint32_t part = m->of[0].part;
-    char *to = session->seats[0].memory.rw + stay->to + (uint64_t)part * DMI_PART_MOST;
+    char *to = session->seats[0].memory.rw + stay->to + (uint64_t)part * DMI_PIECE;
     dm_status status = atomic_load(&stay->cancelled)
                            ? DM_ERR_CANCELLED
                            : dmi_spill_read(session->residence->spill, dmi_tickets_of(stay)[part],
@@ -160,9 +160,10 @@ static void run_read(dmi_job *job)
     free(m);
     dmi_role_take(&session->role);
     dmi_part_done(stay, status, said);
-    if (stay->parts_left == 0)
+    bool all = stay->parts_left == 0;
+    if (all)
         returned(session, stay);
-    dmi_moving_tell(session);
+    dmi_moving_end(session, all);
 }
 
 /* Room in D: any, or else the reserve. */

@@ -75,6 +75,13 @@ static inline uint32_t *dmi_tickets_of(dmi_stay *stay)
 dmi_stay *dmi_stay_begin(dmi_session *session, uint32_t index);
 void dmi_stay_end(dmi_session *session, dmi_stay *stay);
 
+/*
+ * Objects are written and read in pieces of about this size, each by itself. That they are small is what makes
+ * a large object fast to read: while one thread decodes a piece, the disk reads the next for another.
+ */
+enum { DMI_PIECE = 1 << 20 };
+static_assert(DMI_PIECE + DMI_PIECE / 2 <= DMI_PART_MOST, "the last piece may be larger");
+
 /* The bytes of a part, and the id by which the disk knows it. */
 size_t dmi_part_bytes(const dmi_stay *stay, uint32_t part);
 uint64_t dmi_part_id(const dmi_stay *stay, uint32_t part);
@@ -101,8 +108,8 @@ typedef struct dmi_moving {
 dmi_moving *dmi_moving_create(dmi_session *session, uint32_t room, void (*run)(dmi_job *));
 void dmi_moving_add(dmi_moving *moving, dmi_stay *stay, uint32_t part);
 
-/* What a mover found has been told: whoever waits looks again. Leaves the role. */
-void dmi_moving_tell(dmi_session *session);
+/* A job of a mover is done; if something became of it, whoever waits looks again. Leaves the role. */
+void dmi_moving_end(dmi_session *session, bool tell);
 
 /* Begin to spill if memory is fuller than it should be. (leaving.c) */
 bool dmi_spill_what_is_due(dmi_session *session);

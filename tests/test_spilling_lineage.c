@@ -725,7 +725,7 @@ static void lose_and_read(void)
 static void a_worker_before_each_store(void **state)
 {
     (void)state;
-    enum { FOR_MS = 20000, RETRIES = 30000 };
+    enum { FOR_MS = 12000, RETRIES = 30000 };
     residue before;
     steps_begin();
     residue_begin(&before);
