@@ -1,7 +1,10 @@
 /*
- * image_file.c - an image that stays in its file: mapped if it is a .nii, inflated on request if not.
+ * image_file.c - an image that stays in its file: read where it is needed if it is a .nii, inflated on
+ * request if not.
  *
- * What is done with the values is signals.c's.
+ * Not mapped, on purpose: a mapped file that somebody cuts short is a signal, and a library that has
+ * no handlers of its own dies of it. A read that ends early is a message. What is done with the values
+ * is signals.c's.
  */
 #define _GNU_SOURCE
 #include "models/image_file.h"
@@ -10,7 +13,6 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include "dm/dm.h"
@@ -18,20 +20,6 @@
 enum { PIECE_BYTES = 1 << 20 };
 
 /* ---- opening --------------------------------------------------------------------------------- */
-
-static dm_status map_file(dm_image_file *file, size_t n_bytes)
-{
-    const int fd = open(file->path, O_RDONLY | O_CLOEXEC);
-    void *mapping = fd < 0 ? MAP_FAILED : mmap(NULL, n_bytes, PROT_READ, MAP_SHARED, fd, 0);
-    const int cause = errno;
-    if (fd >= 0)
-        close(fd);
-    if (mapping == MAP_FAILED)
-        return dmi_error(DM_ERR_IO, "%s: cannot be mapped: %s", file->path, strerror(cause));
-    file->mapping = mapping;
-    file->mapping_bytes = n_bytes;
-    return DM_OK;
-}
 
 static dm_status open_parts(dm_image_file *file)
 {
@@ -41,8 +29,8 @@ static dm_status open_parts(dm_image_file *file)
     file->n_in_file = stream.header.image.n_volumes;
     const bool plain = stream.in.plain;
     dmi_image_stream_close(&stream);
-    if (plain)
-        DM_TRY(map_file(file, stream.header.offset + stream.header.n_bytes));
+    if (plain && (file->fd = open(file->path, O_RDONLY | O_CLOEXEC)) < 0)
+        return dmi_error(DM_ERR_IO, "%s: cannot be opened: %s", file->path, strerror(errno));
     size_t *all = calloc(file->n_in_file, sizeof *all);
     if (!all)
         return dmi_error(DM_ERR_NOMEM, "%s: no memory for %zu volumes", file->path,
@@ -59,8 +47,10 @@ dm_status dm_image_file_open(const char *path, dm_image_file **file)
     if (!path || !file)
         return dmi_error(DM_ERR_INVALID, "image: a NULL argument; name a file");
     dm_image_file *made = calloc(1, sizeof *made);
-    if (made)
+    if (made) {
         made->path = strdup(path);
+        made->fd = -1;
+    }
     dm_status status = made && made->path
                            ? open_parts(made)
                            : dmi_error(DM_ERR_NOMEM, "%s: no memory to open it", path);
@@ -76,8 +66,8 @@ void dm_image_file_close(dm_image_file *file)
 {
     if (!file)
         return;
-    if (file->mapping)
-        munmap(file->mapping, file->mapping_bytes);
+    if (file->fd >= 0)
+        close(file->fd);
     free(file->volumes);
     free(file->by_place);
     free(file->path);
@@ -148,49 +138,81 @@ static size_t volume_bytes(const dm_image_file *file)
     return file->header.image.n_voxels * dmi_volume_type_bytes(file->header.image.type);
 }
 
-const unsigned char *dmi_image_file_at(const dm_image_file *file, size_t selected)
+static size_t value_at(const dm_image_file *file, size_t selected, size_t voxel)
 {
-    if (!file->mapping)
-        return NULL;
-    return (const unsigned char *)file->mapping + file->header.offset +
-           file->volumes[selected] * volume_bytes(file);
+    return file->header.offset + file->volumes[selected] * volume_bytes(file) +
+           voxel * dmi_volume_type_bytes(file->header.image.type);
 }
 
-void dmi_image_file_forget(const dm_image_file *file)
+bool dmi_image_file_is_plain(const dm_image_file *file)
 {
-    if (file->mapping)
-        (void)madvise(file->mapping, file->mapping_bytes, MADV_DONTNEED);
+    return file->fd >= 0;
+}
+
+static dm_status cut_short(const dm_image_file *file, size_t at)
+{
+    return dmi_error(DM_ERR_FORMAT,
+                     "%s: cut off while it was in use: it ends at byte %zu, where the header says "
+                     "%zu; get the file again",
+                     file->path, at, file->header.offset + file->n_in_file * volume_bytes(file));
+}
+
+dm_status dmi_image_file_at(const dm_image_file *file, size_t selected, size_t first, size_t n,
+                            void *to)
+{
+    size_t at = value_at(file, selected, first);
+    const size_t end = value_at(file, selected, first + n);
+    for (unsigned char *bytes = to; at < end;) {
+        const ssize_t got = pread(file->fd, bytes, end - at, (off_t)at);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got < 0)
+            return dmi_error(DM_ERR_IO, "%s: cannot be read: %s", file->path, strerror(errno));
+        if (got == 0)
+            return cut_short(file, at);
+        bytes += got;
+        at += (size_t)got;
+    }
+    return DM_OK;
 }
 
 void dmi_image_file_expect(const dm_image_file *file, size_t first, size_t last)
 {
-    const size_t element = dmi_volume_type_bytes(file->header.image.type);
-    const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
-    for (size_t s = 0; file->mapping && s < file->header.image.n_volumes; s++) {
-        const uintptr_t from = (uintptr_t)(dmi_image_file_at(file, s) + first * element);
-        const uintptr_t to = (uintptr_t)(dmi_image_file_at(file, s) + (last + 1) * element);
-        (void)madvise((void *)(from & ~(page - 1)), to - (from & ~(page - 1)), MADV_WILLNEED);
+    for (size_t s = 0; s < file->header.image.n_volumes; s++) {
+        const size_t from = value_at(file, s, first), to = value_at(file, s, last + 1);
+        (void)posix_fadvise(file->fd, (off_t)from, (off_t)(to - from), POSIX_FADV_WILLNEED);
     }
 }
 
-static dm_status pass_mapped(const dm_image_file *file, dmi_image_feed feed, void *context)
+static size_t piece_voxels(const dm_image_file *file, size_t first)
+{
+    const size_t most = PIECE_BYTES / dmi_volume_type_bytes(file->header.image.type);
+    const size_t left = file->header.image.n_voxels - first;
+    return left < most ? left : most;
+}
+
+static dm_status pass_plain(const dm_image_file *file, dmi_image_feed feed, void *context,
+                            unsigned char *piece)
 {
     for (size_t place = 0; place < file->header.image.n_volumes; place++) {
-        DM_TRY(feed(context, place, 0, file->header.image.n_voxels,
-                    dmi_image_file_at(file, file->by_place[place])));
-        dmi_image_file_forget(file);
+        size_t n = 0;
+        for (size_t first = 0; first < file->header.image.n_voxels; first += n) {
+            n = piece_voxels(file, first);
+            DM_TRY(dmi_image_file_at(file, file->by_place[place], first, n, piece));
+            DM_TRY(feed(context, place, first, n, piece));
+        }
     }
     return DM_OK;
 }
 
 /* A volume of the stream. NULL for `feed`: nobody wants it. */
-static dm_status pass_volume(dmi_image_stream *in, size_t before, size_t place, dmi_image_feed feed,
-                             void *context, unsigned char *piece)
+static dm_status pass_volume(const dm_image_file *file, dmi_image_stream *in, size_t before,
+                             size_t place, dmi_image_feed feed, void *context, unsigned char *piece)
 {
     const size_t element = dmi_volume_type_bytes(in->header.image.type);
-    const size_t n_voxels = in->header.image.n_voxels, most = PIECE_BYTES / element;
-    for (size_t first = 0; first < n_voxels; first += most) {
-        const size_t n = n_voxels - first < most ? n_voxels - first : most;
+    size_t n = 0;
+    for (size_t first = 0; first < in->header.image.n_voxels; first += n) {
+        n = piece_voxels(file, first);
         DM_TRY(dmi_image_stream_read(in, before + first * element, n * element, piece));
         if (feed)
             DM_TRY(feed(context, place, first, n, piece));
@@ -205,34 +227,37 @@ static dm_status pass_volumes(const dm_image_file *file, dmi_image_stream *in, d
     for (size_t t = 0; t < file->n_in_file; t++) {
         const bool wanted =
             place < file->header.image.n_volumes && file->volumes[file->by_place[place]] == t;
-        DM_TRY(
-            pass_volume(in, t * volume_bytes(file), place, wanted ? feed : NULL, context, piece));
+        DM_TRY(pass_volume(file, in, t * volume_bytes(file), place, wanted ? feed : NULL, context,
+                           piece));
         place += wanted;
     }
     return dmi_image_stream_check_end(in);
 }
 
-static dm_status pass_compressed(const dm_image_file *file, dmi_image_feed feed, void *context)
+static dm_status pass_compressed(const dm_image_file *file, dmi_image_feed feed, void *context,
+                                 unsigned char *piece)
 {
     dmi_image_stream in;
     DM_TRY(dmi_image_stream_open(file->path, &in));
-    unsigned char *piece = malloc(PIECE_BYTES);
     dm_status status;
-    if (!piece)
-        status = dmi_error(DM_ERR_NOMEM, "%s: no memory to read it", file->path);
-    else if (in.header.n_bytes != file->header.n_bytes || in.in.plain ||
-             in.header.image.type != file->header.image.type)
+    if (in.header.n_bytes != file->header.n_bytes || in.in.plain ||
+        in.header.image.type != file->header.image.type)
         status = dmi_error(DM_ERR_FORMAT, "%s: it was replaced while it was in use", file->path);
     else
         status = pass_volumes(file, &in, feed, context, piece);
-    free(piece);
     dmi_image_stream_close(&in);
     return status;
 }
 
 dm_status dmi_image_file_pass(const dm_image_file *file, dmi_image_feed feed, void *context)
 {
-    return file->mapping ? pass_mapped(file, feed, context) : pass_compressed(file, feed, context);
+    unsigned char *piece = malloc(PIECE_BYTES);
+    if (!piece)
+        return dmi_error(DM_ERR_NOMEM, "%s: no memory to read it", file->path);
+    dm_status status = dmi_image_file_is_plain(file) ? pass_plain(file, feed, context, piece)
+                                                     : pass_compressed(file, feed, context, piece);
+    free(piece);
+    return status;
 }
 
 /* ---- the whole ------------------------------------------------------------------------------- */

@@ -13,15 +13,16 @@ struct dm_image_file {
     size_t n_in_file; /* volumes */
     size_t *volumes;  /* selected, in the order asked */
     size_t *by_place; /* which of them is first, second, .. in the file */
-    void *mapping;    /* of the whole file; NULL: it is compressed */
-    size_t mapping_bytes;
+    int fd;           /* to read at any place; -1: it is compressed */
 };
 
-/* The values of a selected volume where they are mapped, in the file's byte order; NULL: compressed. */
-const unsigned char *dmi_image_file_at(const dm_image_file *file, size_t selected);
+/* Any place of it can be read. */
+bool dmi_image_file_is_plain(const dm_image_file *file);
 
-/* Mapped pages that were read need not stay: memory is for what comes next. */
-void dmi_image_file_forget(const dm_image_file *file);
+/* The values of n voxels from `first` on of a selected volume, in the file's byte order; only of a
+ * plain one. DM_ERR_FORMAT if the file has become shorter than it was when it was opened. */
+dm_status dmi_image_file_at(const dm_image_file *file, size_t selected, size_t first, size_t n,
+                            void *to) DM_NODISCARD;
 
 /* Voxels `first` to `last` of all selected volumes will be read soon. */
 void dmi_image_file_expect(const dm_image_file *file, size_t first, size_t last);

@@ -135,6 +135,7 @@ void dm_signals_destroy(dm_signals *signals)
     if (signals->layout_ref.id != DM_NO_REF.id)
         (void)dm_release(signals->layout_ref);
     free(signals->refs);
+    free(signals->piece);
     free(signals->open);
     free(signals->layout);
     free(signals);
@@ -178,11 +179,44 @@ static dm_status open_block(const dm_signals *s, size_t group, size_t slab, dm_b
 
 /* ---- groups as they are needed --------------------------------------------------------------- */
 
-static const unsigned char *volume_at(const dm_signals *s, size_t t)
+/* What is read of the file at a time, and how much that nobody wants is read along rather than
+ * skipped by another call. */
+enum { PIECE_BYTES = 1 << 20, GAP_BYTES = 1 << 15 };
+
+/* How many of the n voxels are read by one call: those close to each other. */
+static size_t run_length(size_t n, const size_t *voxels, size_t element)
+{
+    size_t i = 1;
+    while (i < n && (voxels[i] - voxels[i - 1]) * element <= GAP_BYTES &&
+           (voxels[i] - voxels[0] + 1) * element <= PIECE_BYTES)
+        i++;
+    return i;
+}
+
+static dm_status read_voxels(const dm_signals *s, size_t t, size_t n, const size_t *voxels,
+                             unsigned char *to)
+{
+    const size_t element = element_bytes(s);
+    while (n > 0) {
+        const size_t some = run_length(n, voxels, element), end = voxels[some - 1] + 1;
+        DM_TRY(dmi_image_file_at(s->file, t, voxels[0], end - voxels[0], s->piece));
+        copy_voxels(s, some, voxels, voxels[0], end, s->piece, to);
+        voxels += some;
+        to += some * element;
+        n -= some;
+    }
+    return DM_OK;
+}
+
+static dm_status take_voxels(const dm_signals *s, size_t t, size_t n, const size_t *voxels,
+                             unsigned char *to)
 {
     if (s->file)
-        return dmi_image_file_at(s->file, t);
-    return (const unsigned char *)s->volume->data + t * s->image.n_voxels * element_bytes(s);
+        return read_voxels(s, t, n, voxels, to);
+    const size_t before = t * s->image.n_voxels * element_bytes(s);
+    copy_voxels(s, n, voxels, 0, s->image.n_voxels, (const unsigned char *)s->volume->data + before,
+                to);
+    return DM_OK;
 }
 
 static void expect_group(const dm_signals *s, size_t group)
@@ -200,12 +234,15 @@ static dm_status make_group(dm_signals *s, size_t group)
     dm_buffer block;
     DM_TRY(open_block(s, group, 0, &block));
     expect_group(s, group + 1);
-    for (size_t t = 0; t < s->image.n_volumes; t++)
-        copy_voxels(s, n, voxels, 0, s->image.n_voxels, volume_at(s, t),
-                    (unsigned char *)block.data + t * n * element_bytes(s));
+    for (size_t t = 0; t < s->image.n_volumes; t++) {
+        dm_status status =
+            take_voxels(s, t, n, voxels, (unsigned char *)block.data + t * n * element_bytes(s));
+        if (status != DM_OK) {
+            dm_abandon(&block);
+            return status;
+        }
+    }
     s->refs[group] = dm_seal(&block);
-    if (s->file)
-        dmi_image_file_forget(s->file);
     return DM_OK;
 }
 
@@ -326,9 +363,12 @@ static dm_status create_set(const dm_image_file *file, const dm_mask *mask, dm_s
                          file->path);
     DM_TRY(signals_create(image, mask, set));
     (*set)->swapped = file->header.swapped;
-    if (!file->mapping)
+    if (!dmi_image_file_is_plain(file))
         return DM_OK;
     (*set)->file = file;
+    (*set)->piece = malloc(PIECE_BYTES);
+    if (!(*set)->piece)
+        return dmi_error(DM_ERR_NOMEM, "%s: no memory to read it", file->path);
     return fill_layout(*set, image->n_volumes, NULL);
 }
 
@@ -341,7 +381,7 @@ dm_status dm_signals_read(const dm_image_file *file, size_t n, const dm_mask *co
     dm_status status = sets ? DM_OK : dmi_error(DM_ERR_NOMEM, "no memory for %zu sets", n);
     for (size_t k = 0; k < n && status == DM_OK; k++)
         status = create_set(file, masks[k], &sets[k]);
-    if (status == DM_OK && !file->mapping)
+    if (status == DM_OK && !dmi_image_file_is_plain(file))
         status = fill_all(file, n, sets, options);
     for (size_t k = 0; k < n && sets; k++) {
         if (status == DM_OK)

@@ -2,8 +2,8 @@
  * signals.h - the signals of a mask's voxels as blocks in the store, and how tasks read them there.
  *
  * The voxels of the mask are cut into groups, the volumes into slabs: a block is the values of one
- * group in the volumes of one slab, volume by volume, of the type they have in the file. Of a file
- * that is mapped, or an image in memory, a group is one block, made when it is first asked for. Of
+ * group in the volumes of one slab, volume by volume, of the type they have in the file. Of a .nii,
+ * or an image in memory, a group is one block, made when it is first asked for. Of
  * a compressed file all blocks are made in one pass; a slab is as many volumes as may be open at a
  * time, because only what is sealed can be spilled.
  */
@@ -29,8 +29,9 @@ typedef struct dmi_layout {
 struct dm_signals {
     dm_volume image; /* of the selected volumes; no data */
     const dm_mask *mask;
-    const dm_image_file *file; /* mapped, to be read as needed; or NULL */
+    const dm_image_file *file; /* a .nii, read as needed; or NULL */
     const dm_volume *volume;   /* the same, in memory; or NULL: all is in the store */
+    unsigned char *piece;      /* what was read of the file last */
     bool swapped;
     dmi_layout *layout;
     dm_ref layout_ref;

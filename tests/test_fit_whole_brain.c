@@ -1,6 +1,6 @@
 /*
- * An image larger than the store is fitted with the bits of any other way: whether it is mapped or
- * inflated, of whatever type and order of bytes, spilled or not. The store stays within its limit,
+ * An image larger than the store is fitted with the bits of any other way: whether it is read in
+ * place or inflated, of whatever type and order of bytes, spilled or not. The store stays within its limit,
  * maps are files that others read, and a fit that is interrupted leaves nothing.
  *
  * A phantom of 4,096 voxels and 288 volumes: 2.4 MB as int16, 4.7 as float32; stores of 1 and 2 MB.
@@ -156,7 +156,7 @@ static void assert_same_csd(const char *a, const char *b)
     }
 }
 
-static void mapped_and_inflated_and_spilled_are_the_same(void **state)
+static void in_place_and_inflated_and_spilled_are_the_same(void **state)
 {
     (void)state;
     fit_csd(LARGE, "i16.nii", "i16");
@@ -397,6 +397,68 @@ static void what_is_cut_off_or_damaged_is_refused(void **state)
     }
 }
 
+typedef struct cutting {
+    bool done;
+    size_t n_done; /* voxels, when it was cut */
+} cutting;
+
+static void cut_in_the_middle(void *context, size_t n_done, size_t n)
+{
+    (void)n;
+    cutting *c = context;
+    if (!c->done)
+        assert_int_equal(truncate("live.nii", 3000000), 0);
+    c->n_done = c->done ? c->n_done : n_done;
+    c->done = true;
+}
+
+/* Tasks that were under way hold their inputs to their end. */
+static void assert_nothing_is_held(void)
+{
+    const int64_t until = watch_now_ms() + WATCH_PATIENCE_MS;
+    dm_stats now;
+    assert_ok(dm_stats_get(&now));
+    while (now.refs > 0 && watch_now_ms() < until) {
+        watch_pause();
+        assert_ok(dm_stats_get(&now));
+    }
+    assert_int_equal(now.refs, 0);
+}
+
+/* Somebody writes the file anew while it is being read. */
+static void what_is_cut_off_meanwhile_is_a_message(void **state)
+{
+    (void)state;
+    dm_image_file *file;
+    dm_gradients *gradients;
+    dm_mask *mask;
+    dm_signals *signals;
+    dm_volume *volume;
+    cutting c = {0};
+    assert_runs("cp f32.nii live.nii");
+    assert_ok(dm_gradients_read(SCHEME ".bval", SCHEME ".bvec", &gradients));
+    assert_ok(dm_image_file_open("live.nii", &file));
+    assert_ok(dm_mask_all(dm_image_file_header(file), &mask));
+    assert_ok(dm_init(&(dm_options){.workers = 2, .store_bytes = SMALL_STORE}));
+    const dm_mask *const masks[] = {mask};
+    assert_ok(dm_signals_read(file, 1, masks, NULL, &signals));
+    const dm_csd_fit_input input = {
+        .gradients = gradients, .signals = signals, .response = {{1.7e-3, 3e-4, 3e-4}, 1000}};
+    const dm_fit_options options = {.progress = cut_in_the_middle, .context = &c};
+    assert_int_equal(dm_fit_csd(&input, &options, &(dm_csd_maps){0}, NULL), DM_ERR_FORMAT);
+    assert_non_null(strstr(dm_last_error(), "live.nii: cut off while it was in use"));
+    assert_true(c.done && c.n_done < N_VOXELS);
+    assert_int_equal(dm_image_file_read(file, &volume), DM_ERR_FORMAT);
+    assert_non_null(strstr(dm_last_error(), "it ends at byte 3000000"));
+    assert_non_null(strstr(dm_last_error(), "get the file again"));
+    dm_signals_destroy(signals);
+    assert_nothing_is_held();
+    dm_shutdown();
+    dm_image_file_close(file);
+    dm_mask_destroy(mask);
+    dm_gradients_destroy(gradients);
+}
+
 /* ---- interrupted ---- */
 
 static pid_t start_fit(void)
@@ -467,7 +529,7 @@ int main(void)
     DM_TRY_MAIN(dm_init(&(dm_options){.engine = DM_ENGINE_SERIAL}));
     dm_shutdown();
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(mapped_and_inflated_and_spilled_are_the_same),
+        cmocka_unit_test(in_place_and_inflated_and_spilled_are_the_same),
         cmocka_unit_test(the_response_is_the_same),
         cmocka_unit_test(any_order_of_bytes_and_place),
         cmocka_unit_test(volumes_in_any_order),
@@ -477,6 +539,7 @@ int main(void)
         cmocka_unit_test(maps_are_files_that_others_read),
         cmocka_unit_test(maps_refuse_voxels_out_of_order),
         cmocka_unit_test(what_is_cut_off_or_damaged_is_refused),
+        cmocka_unit_test(what_is_cut_off_meanwhile_is_a_message),
         cmocka_unit_test(an_interrupted_fit_leaves_nothing),
     };
     return cmocka_run_group_tests(tests, begin_all, end);

@@ -5,7 +5,7 @@
  *
  * FOLDER has DWI, scheme.bval and scheme.bvec; the mask is made there: an ellipsoid of a brain's size.
  * Memory is the sum of the proportional set sizes (smaps_rollup: Pss) of dm and all its workers, four
- * times a second: what they share is counted once, mapped pages of the image's file included. The
+ * times a second: what they share is counted once, programs and libraries included. The
  * pages of the store that no process has mapped just now are not in it; they are in the machine's
  * Shmem, whose rise is told beside it.
  */
@@ -160,7 +160,7 @@ static void report(const char *name, const char *json, double seconds, const mem
     const bench_reporter who = {"does_a_brain_fit", "dmrt", (int)figure(json, "workers")};
     const double mib = 1 << 20;
     snprintf(more, sizeof more,
-             "\"store_mib\":%.0f,\"image_pages_mib\":%.0f,\"shared_mib\":%.0f,"
+             "\"store_mib\":%.0f,\"file_pages_mib\":%.0f,\"shared_mib\":%.0f,"
              "\"shmem_rise_mib\":%.0f,\"spilled_mib\":%.0f,\"seconds\":%.1f,"
              "\"reading_seconds\":%.1f,\"fit_seconds\":%.1f,\"writing_seconds\":%.1f",
              figure(json, "store_bytes") / mib, most->file_mib, most->shared_mib,

@@ -28,9 +28,9 @@
 /* ---- images larger than memory ---- */
 
 /*
- * An image that stays in its file: only the header has been read. Of a .nii, values are mapped where
- * they lie and read as they are needed; it must not be cut short meanwhile (that would be a SIGBUS,
- * as with any mapped file). A .nii.gz is inflated by those calls below that say so.
+ * An image that stays in its file: only the header has been read. Of a .nii, values are read as they are
+ * needed; if it is cut short meanwhile, that is DM_ERR_FORMAT. A .nii.gz is inflated by those calls
+ * below that say so.
  */
 typedef struct dm_image_file dm_image_file;
 
