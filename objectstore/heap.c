@@ -56,6 +56,10 @@ struct dmi_heap {
     /* Over the cache and all above. A purge of all arenas by the program calls hooks without it, but
      * only to decommit. */
     pthread_mutex_t lock;
+    /* Freed while somebody else was at it, who frees them in our place: who frees never waits for memory that
+     * another has put behind pages. `late_lock` is over these alone, and is held for a moment. */
+    pthread_mutex_t late_lock;
+    size_t *late, late_count, late_room;
     unsigned arena, tcache;
     bool has_arena, has_tcache;
     size_t purge_mib[3];
@@ -255,6 +259,7 @@ dm_status dmi_heap_create(dmi_heap **out, dmi_segment *segment, size_t first, si
     heap->first = heap->next = first;
     heap->end = end;
     pthread_mutex_init(&heap->lock, NULL);
+    pthread_mutex_init(&heap->late_lock, NULL);
     dm_status status = fill(heap, segment->rw_fd, committed, granted);
     if (status != DM_OK)
         dmi_heap_destroy(heap);
@@ -275,7 +280,89 @@ void dmi_heap_destroy(dmi_heap *heap)
     if (heap->snug_at)
         munmap(heap->snug_at, snug_map_bytes(heap));
     pthread_mutex_destroy(&heap->lock);
+    pthread_mutex_destroy(&heap->late_lock);
+    free(heap->late);
     free(heap);
+}
+
+/* ---- freeing ---- */
+
+/* Under the lock. */
+static void free_now(dmi_heap *heap, size_t offset)
+{
+    assert(offset % DMI_HEAP_ALIGN == 0 && dmi_backing_uses(&heap->backing, offset));
+    dallocx(heap->base + offset, MALLOCX_TCACHE(heap->tcache));
+    size_t *snug_at = &heap->snug_at[offset / SNUG_LEAST];
+    if (*snug_at == offset) {
+        *snug_at = 0;
+        purge(heap);
+    }
+}
+
+static bool take_late(dmi_heap *heap, size_t *offset)
+{
+    pthread_mutex_lock(&heap->late_lock);
+    bool taken = heap->late_count != 0;
+    if (taken)
+        *offset = heap->late[--heap->late_count];
+    pthread_mutex_unlock(&heap->late_lock);
+    return taken;
+}
+
+static bool has_late(dmi_heap *heap)
+{
+    pthread_mutex_lock(&heap->late_lock);
+    bool has = heap->late_count != 0;
+    pthread_mutex_unlock(&heap->late_lock);
+    return has;
+}
+
+/* Under the lock. */
+static void free_late(dmi_heap *heap)
+{
+    size_t offset;
+    while (take_late(heap, &offset))
+        free_now(heap, offset);
+}
+
+/* What is said to be free up to the moment of unlocking is freed: whoever came too late sees that itself. */
+static void unlock(dmi_heap *heap)
+{
+    do {
+        free_late(heap);
+        pthread_mutex_unlock(&heap->lock);
+    } while (has_late(heap) && pthread_mutex_trylock(&heap->lock) == 0);
+}
+
+/* False: no memory to note it. */
+static bool note_late(dmi_heap *heap, size_t offset)
+{
+    pthread_mutex_lock(&heap->late_lock);
+    if (heap->late_count == heap->late_room) {
+        size_t room = heap->late_room ? 2 * heap->late_room : 64;
+        size_t *grown = realloc(heap->late, room * sizeof *grown);
+        heap->late = grown ? grown : heap->late;
+        heap->late_room = grown ? room : heap->late_room;
+    }
+    bool noted = heap->late_count < heap->late_room;
+    if (noted)
+        heap->late[heap->late_count++] = offset;
+    pthread_mutex_unlock(&heap->late_lock);
+    return noted;
+}
+
+void dmi_heap_free(dmi_heap *heap, size_t offset)
+{
+    if (pthread_mutex_trylock(&heap->lock) == 0) {
+        free_now(heap, offset);
+        unlock(heap);
+    } else if (!note_late(heap, offset)) {
+        pthread_mutex_lock(&heap->lock);
+        free_now(heap, offset);
+        unlock(heap);
+    } else if (pthread_mutex_trylock(&heap->lock) == 0) {
+        unlock(heap);
+    }
 }
 
 /* ---- allocation ---- */
@@ -322,26 +409,14 @@ size_t dmi_heap_alloc(dmi_heap *heap, size_t bytes)
         return 0;
     bytes = lines(bytes);
     pthread_mutex_lock(&heap->lock);
+    free_late(heap);
     char *at = allocate(heap, bytes);
     size_t offset = at ? offset_of(heap, at) : 0;
     if (at && bytes >= SNUG_LEAST)
         heap->snug_at[offset / SNUG_LEAST] = offset;
-    pthread_mutex_unlock(&heap->lock);
+    unlock(heap);
     assert(offset % DMI_HEAP_ALIGN == 0);
     return offset;
-}
-
-void dmi_heap_free(dmi_heap *heap, size_t offset)
-{
-    assert(offset % DMI_HEAP_ALIGN == 0 && dmi_backing_uses(&heap->backing, offset));
-    pthread_mutex_lock(&heap->lock);
-    dallocx(heap->base + offset, MALLOCX_TCACHE(heap->tcache));
-    size_t *snug_at = &heap->snug_at[offset / SNUG_LEAST];
-    if (*snug_at == offset) {
-        *snug_at = 0;
-        purge(heap);
-    }
-    pthread_mutex_unlock(&heap->lock);
 }
 
 size_t dmi_heap_size_of(size_t bytes)
@@ -361,10 +436,11 @@ size_t dmi_heap_growth_for(const dmi_heap *heap, size_t bytes)
 void dmi_heap_trim(dmi_heap *heap)
 {
     pthread_mutex_lock(&heap->lock);
+    free_late(heap);
     if (heap->has_tcache) {
         flush(heap);
         purge(heap);
     }
-    pthread_mutex_unlock(&heap->lock);
+    unlock(heap);
     dmi_backing_trim(&heap->backing);
 }

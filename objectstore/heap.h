@@ -39,7 +39,7 @@ dm_status dmi_heap_create(dmi_heap **heap, dmi_segment *segment, size_t first, s
  * or the system has no memory (never a valid offset, since first > 0). */
 size_t dmi_heap_alloc(dmi_heap *heap, size_t bytes);
 
-/* Give back what dmi_heap_alloc gave, by its offset. Any thread. */
+/* Give back what dmi_heap_alloc gave, by its offset. Any thread; does not wait for one that allocates. */
 void dmi_heap_free(dmi_heap *heap, size_t offset);
 
 /* How many bytes an allocation of `bytes` really takes. */

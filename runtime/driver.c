@@ -83,17 +83,17 @@ static dm_ref failed(dmi_session *session, dm_status status)
 
 /* ---- room, put ---- */
 
-/* Room in D, waiting for it if need be. Leaves the role while it waits. */
+/* Room in D, waiting for it if need be. Leaves the role while it looks and waits. */
 static uint64_t room(dmi_session *session, size_t bytes)
 {
     enum { LOOK_MS = 5 };
-    uint64_t offset = dmi_room_for_driver(session, bytes);
+    uint64_t offset = dmi_room_aside(session, bytes);
     if (offset != 0 || bytes > session->settings.store_bytes)
         return offset;
     int64_t since = dmi_now_ms();
     while (offset == 0 && !session->closing && dmi_room_may_come(session, since)) {
         dmi_driver_rest(session, UINT32_MAX, dmi_now_ms() + LOOK_MS);
-        offset = dmi_room_for_driver(session, bytes);
+        offset = dmi_room_aside(session, bytes);
     }
     dmi_driver_rested(session);
     return offset;

@@ -10,7 +10,7 @@
 #include "runtime/residence.h"
 #include "runtime/task.h"
 
-enum { STEP = 16 << 20, FIRST = 8 << 20, LET_BE_MS = 3, SOON_MS = 20 };
+enum { LARGE = 64 << 10, STEP = 16 << 20, FIRST = 8 << 20, LET_BE_MS = 3, SOON_MS = 20 };
 
 static uint64_t most(uint64_t a, uint64_t b)
 {
@@ -103,8 +103,8 @@ static void ask_to_trim(dmi_session *session)
         dmi_word_publish(&lane->down->trim, ++lane->trims_asked);
         dmi_ring_bell(lane->child.service_bell);
     }
-    if (now < session->let_be_until_ms)
-        return;
+    if (now < session->let_be_until_ms || session->allocating != 0)
+        return; /* who allocates aside is granted what the heap has not got yet */
     session->let_be_until_ms = now + LET_BE_MS;
     dmi_heap_trim(session->heap);
     dmi_word_publish(&session->heap_granted, dmi_word_peek(&session->heap_committed));
@@ -156,30 +156,50 @@ bool dmi_answer_needs(dmi_session *session)
     return moved;
 }
 
-static uint64_t grow_for(dmi_session *session, size_t bytes, uint64_t growth, uint64_t room)
+typedef uint64_t allocator(dmi_session *session, size_t bytes);
+
+static uint64_t at_once(dmi_session *session, size_t bytes)
 {
-    uint64_t spare = most(growth, least(STEP, room / 4));
-    dmi_word_publish(&session->heap_granted,
-                     dmi_word_peek(&session->heap_committed) + least(spare, room));
     return dmi_heap_alloc(session->heap, bytes);
+}
+
+/* To search a heap and to have memory behind its pages takes up to a millisecond: not while others wait. */
+static uint64_t aside(dmi_session *session, size_t bytes)
+{
+    session->allocating++;
+    dmi_role_leave(&session->role);
+    uint64_t offset = dmi_heap_alloc(session->heap, bytes);
+    dmi_role_take(&session->role);
+    session->allocating--;
+    return offset;
+}
+
+/* `growth` is counted from what the heap has; but of what it is granted others may be about to make use. */
+static uint64_t grow_for(dmi_session *session, size_t bytes, uint64_t growth, uint64_t room, allocator *allocate)
+{
+    uint64_t spare = most(growth, least(STEP, room / 4)), has = dmi_word_peek(&session->heap_committed);
+    if (session->allocating != 0)
+        has = most(has, dmi_word_peek(&session->heap_granted));
+    dmi_word_publish(&session->heap_granted, has + least(spare, room));
+    return allocate(session, bytes);
 }
 
 uint64_t dmi_room_at_hand(dmi_session *session, size_t bytes)
 {
     uint64_t offset = dmi_heap_alloc(session->heap, bytes);
     uint64_t growth = dmi_heap_growth_for(session->heap, bytes), room = unclaimed(session);
-    return offset == 0 && growth <= room ? grow_for(session, bytes, growth, room) : offset;
+    return offset == 0 && growth <= room ? grow_for(session, bytes, growth, room, at_once) : offset;
 }
 
-uint64_t dmi_room_for_driver(dmi_session *session, size_t bytes)
+static uint64_t find(dmi_session *session, size_t bytes, allocator *allocate)
 {
-    uint64_t offset = dmi_heap_alloc(session->heap, bytes);
+    uint64_t offset = allocate(session, bytes);
     if (offset != 0)
         return offset;
     uint64_t growth = dmi_heap_growth_for(session->heap, bytes), room = unclaimed(session);
     if (growth > room && growth <= session->settings.store_bytes) {
         dmi_residence_make_room(session, growth); /* what has a copy on disk goes at once */
-        offset = dmi_heap_alloc(session->heap, bytes);
+        offset = allocate(session, bytes);
         if (offset != 0)
             return offset;
         bool soon = dmi_residence_moves(session) && dmi_now_ms() - dmi_residence_progress_ms(session) < SOON_MS;
@@ -187,7 +207,17 @@ uint64_t dmi_room_for_driver(dmi_session *session, size_t bytes)
             ask_to_trim(session);
         room = unclaimed(session);
     }
-    return growth > room ? 0 : grow_for(session, bytes, growth, room);
+    return growth > room ? 0 : grow_for(session, bytes, growth, room, allocate);
+}
+
+uint64_t dmi_room_for_driver(dmi_session *session, size_t bytes)
+{
+    return find(session, bytes, at_once);
+}
+
+uint64_t dmi_room_aside(dmi_session *session, size_t bytes)
+{
+    return find(session, bytes, bytes < LARGE ? at_once : aside);
 }
 
 /* ---- who has it all ---- */

@@ -27,6 +27,9 @@ bool dmi_answer_needs(dmi_session *session);
 /* Room for an object of the driver's, as an offset in D; 0: not now. Asks workers to trim if needed. */
 uint64_t dmi_room_for_driver(dmi_session *session, size_t bytes);
 
+/* The same; for a large object the role is left while it is looked for, and anything may have happened afterwards. */
+uint64_t dmi_room_aside(dmi_session *session, size_t bytes);
+
 /* The same, only if nobody has to give anything up for it. */
 uint64_t dmi_room_at_hand(dmi_session *session, size_t bytes);
 

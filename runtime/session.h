@@ -176,6 +176,7 @@ typedef struct dmi_session {
     uint32_t uses;        /* a clock for the list by use */
     uint64_t spill_above; /* bytes of objects in memory */
     int64_t let_be_until_ms; /* D's heap has just been trimmed */
+    uint32_t allocating;     /* threads that are at D's heap without the role */
     uint64_t missing;        /* inputs.c: what it is adding up, */
     uint32_t refused;        /* and what it is looking for */
     uint64_t fetching_bytes; /* brought, or to be brought, for tasks that are not placed yet */
