@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "runtime/extras.h"
 #include "runtime/lineage.h"
 #include "runtime/lists.h"
 #include "runtime/parts.h"
@@ -138,6 +139,14 @@ static bool make_plan(dmi_session *session, uint32_t index, plan *p)
 
 /* ---- what is planned is done ---- */
 
+/* A cancellation that came too late for it is over. */
+static void forgive(dmi_session *session, uint32_t index)
+{
+    dmi_extra *extra = dmi_extra_of(session, index);
+    if (extra)
+        extra->cancelled = extra->asked = false;
+}
+
 /* As if it had just been submitted, with one attempt less. */
 static void reset(dmi_session *session, uint32_t index)
 {
@@ -152,6 +161,7 @@ static void reset(dmi_session *session, uint32_t index)
     uint32_t contained = task->contains;
     task->contains = 0;
     dmi_lineage_resume(session, index);
+    forgive(session, index);
     task->flags &= DMI_TASK_HAS_REFS | DMI_TASK_LIMITED;
     task->bytes = 0;
     task->position = 0;
