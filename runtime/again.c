@@ -10,6 +10,7 @@
 #include "runtime/extras.h"
 #include "runtime/lane.h"
 #include "runtime/orphans.h"
+#include "runtime/scarce.h"
 #include "runtime/value.h"
 
 /* The task at the head of the ring, or one that the blocked worker was handed. */
@@ -19,7 +20,8 @@ static bool is_there(dmi_session *session, const dmi_lane *lane, uint64_t index,
         return false;
     const dmi_task *task = dmi_task_at(session, (uint32_t)index);
     if (task->state != DMI_TASK_SENT || task->lane != lane->index ||
-        !(dmi_record_at(session, (uint32_t)index)->flags & DMI_HANDS_BACK))
+        (!(dmi_record_at(session, (uint32_t)index)->flags & DMI_HANDS_BACK) &&
+         !dmi_gives_way(session, lane, (uint32_t)index)))
         return false;
     return (task->flags & DMI_TASK_NESTED) ||
            (task->position == at && at == lane->reaped && lane->sent[at % DMI_RING] == index + 1);
@@ -69,8 +71,12 @@ bool dmi_again_heed(dmi_session *session, dmi_lane *lane, const dmi_message *mes
         session->seats[lane->segment].live++; /* for dmi_free_object, which counts an object */
         dmi_free_object(session, lane->segment, words[1]);
     }
+    bool gave_way = dmi_gives_way(session, lane, (uint32_t)words[0]);
     take_off(session, lane, (uint32_t)words[0]);
-    settle(session, (uint32_t)words[0], (dm_status)words[2], text);
+    if (gave_way)
+        dmi_task_enter(session, (uint32_t)words[0]); /* that was no attempt */
+    else
+        settle(session, (uint32_t)words[0], (dm_status)words[2], text);
     dmi_feed_blocked(session, lane);
     return true;
 }

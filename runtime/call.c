@@ -388,7 +388,7 @@ static dmi_outcome end_call(dm_call *call, dm_status status)
         status = stage_parts(call);
     if (status != DM_OK) {
         stage_failure(call, status);
-        outcome = call->record->flags & DMI_HANDS_BACK ? DMI_HANDED_BACK : DMI_RAN;
+        outcome = call->gives_way || (call->record->flags & DMI_HANDS_BACK) ? DMI_HANDED_BACK : DMI_RAN;
     }
     if (outcome == DMI_RAN)
         publish(call);
@@ -433,6 +433,7 @@ static inline dmi_outcome run(dmi_worker *worker, uint32_t index, dm_status stat
     call.staged = (dmi_part_value){0}; /* all of it goes into the slot */
     call.counted = false;
     call.all_plain = true;
+    call.gives_way = false;
     call.read = 0;
     call.items = NULL;
     if (status == DM_OK)

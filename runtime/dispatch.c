@@ -14,6 +14,7 @@
 #include "runtime/ready.h"
 #include "runtime/residence.h"
 #include "runtime/room.h"
+#include "runtime/scarce.h"
 #include "runtime/task.h"
 #include "runtime/toward.h"
 #include "runtime/uneven.h"
@@ -31,13 +32,14 @@ static void reap_full_lanes(dmi_session *session)
 static int list_open(dmi_session *session, uint32_t index, dmi_lane **open, dmi_lane_load *loads)
 {
     dmi_fit fit;
-    bool uneven = session->uneven != 0;
+    bool uneven = session->uneven != 0, careful = session->scarce || session->tight;
     int n = 0;
     if (uneven)
         dmi_fit_look(session, index, &fit);
     for (uint32_t i = 0; i < session->lane_count; i++) {
         dmi_lane *lane = &session->lanes[i];
-        if (!dmi_lane_is_open(lane) || !dmi_lane_has_room(lane))
+        if (!dmi_lane_is_open(lane) || !dmi_lane_has_room(lane) ||
+            (careful && !dmi_scarce_admits(session, lane)))
             continue;
         uint64_t mean_ns = dmi_word_peek(&lane->up->mean_ns);
         if (uneven && !dmi_fit_admits(session, &fit, lane, &mean_ns))
@@ -59,6 +61,8 @@ static bool choose(dmi_session *session, uint32_t index)
     session->favourite = chosen < 0 ? NULL : open[chosen];
     if (session->uneven != 0 && chosen >= 0)
         dmi_fit_note(session, open[chosen], index);
+    if (session->scarce || session->tight)
+        session->favour = 1;
     return chosen >= 0;
 }
 
@@ -150,7 +154,7 @@ static bool place_ready(dmi_session *session)
             continue;
         }
         if (session->away != 0 && !dmi_inputs_are_at_hand(session, index)) {
-            if (!dmi_inputs_fetch(session, index, false))
+            if (!dmi_inputs_fetch(session, index, false) && !dmi_inputs_give_precedence(session))
                 break;
             moved = true;
             continue;
@@ -227,7 +231,7 @@ static bool rebalance(dmi_session *session)
 
 bool dmi_wants_ticks(dmi_session *session)
 {
-    if (session->rooms_awaited != 0 || dmi_residence_wants_ticks(session))
+    if (session->rooms_awaited != 0 || session->scarce || dmi_residence_wants_ticks(session))
         return true;
     if (!session->stacked || session->ready_first != 0 || idle_lane(session) == NULL)
         return false;
@@ -241,7 +245,8 @@ bool dmi_wants_ticks(dmi_session *session)
 
 void dmi_feed_blocked(dmi_session *session, dmi_lane *lane)
 {
-    if (!lane->blocked || lane->run_now != 0 || lane->condemned != DM_OK)
+    if (!lane->blocked || lane->run_now != 0 || lane->condemned != DM_OK ||
+        (session->scarce && dmi_somebody_works(session)))
         return;
     uint32_t index = dmi_runnable_toward(session, lane->blocked_on);
     if (index == UINT32_MAX)
@@ -279,6 +284,20 @@ static bool is_stacked(dmi_session *session)
     return false;
 }
 
+static bool wants_room(const dmi_session *session)
+{
+    return (session->rooms_awaited | session->puts_awaited | session->scarce) != 0 || dmi_residence_wants_ticks(session);
+}
+
+/* Before anything is placed: who runs first, then who reads, then what is to come. */
+static bool make_room(dmi_session *session)
+{
+    bool moved = session->rooms_awaited != 0 && dmi_answer_needs(session);
+    if (dmi_residence_wants_ticks(session))
+        moved |= dmi_residence_turn(session);
+    return dmi_scarce_turn(session) || moved;
+}
+
 bool dmi_turn(dmi_session *session)
 {
     bool moved = false;
@@ -286,16 +305,14 @@ bool dmi_turn(dmi_session *session)
     for (uint32_t i = 0; i < session->lane_count; i++)
         if (session->lanes[i].state == DMI_LANE_SERVING)
             moved |= dmi_lane_reap(session, &session->lanes[i]);
+    if (wants_room(session))
+        moved |= make_room(session);
     if (session->blocked_lanes != 0)
         feed_all_blocked(session);
     if (session->ready_first != 0)
         moved |= place_ready(session);
     else
         moved |= rebalance(session);
-    if (dmi_residence_wants_ticks(session))
-        moved |= dmi_residence_turn(session);
-    if (session->rooms_awaited != 0)
-        moved |= dmi_answer_needs(session);
     if (session->stacked)
         session->stacked = is_stacked(session);
     dmi_flush(session);

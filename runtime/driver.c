@@ -87,14 +87,17 @@ static dm_ref failed(dmi_session *session, dm_status status)
 static uint64_t room(dmi_session *session, size_t bytes)
 {
     enum { LOOK_MS = 5 };
-    uint64_t offset = dmi_room_aside(session, bytes);
+    int64_t since = dmi_now_ms();
+    uint64_t offset = dmi_room_aside(session, bytes, since);
     if (offset != 0 || bytes > session->settings.store_bytes)
         return offset;
-    int64_t since = dmi_now_ms();
+    if (session->puts_awaited++ == 0)
+        session->puts_since_ms = since;
     while (offset == 0 && !session->closing && dmi_room_may_come(session, since)) {
         dmi_driver_rest(session, UINT32_MAX, dmi_now_ms() + LOOK_MS);
-        offset = dmi_room_aside(session, bytes);
+        offset = dmi_room_aside(session, bytes, since);
     }
+    session->puts_awaited--;
     dmi_driver_rested(session);
     return offset;
 }
@@ -537,12 +540,12 @@ static dm_status get_later(dmi_session *session, uint32_t index, dm_into into, v
     uint32_t refusals = dmi_residence_refusals(session, index);
     bool got = try_get(session, index, into, out, &status);
     while (!got && !session->closing && dmi_now_ms() < until) {
-        dmi_residence_fetch(session, index);
+        dmi_residence_fetch(session, index, true);
         dmi_driver_rest(session, index, until);
         got = try_get(session, index, into, out, &status) || was_refused(session, index, refusals, &status);
     }
     if (!got && dmi_is_away(session, index))
-        dmi_residence_fetch(session, index); /* for the next time */
+        dmi_residence_fetch(session, index, true); /* for the next time */
     dmi_task_at(session, index)->wanted--;
     dmi_driver_rested(session);
     session->visitors--;

@@ -8,6 +8,7 @@
 #include "runtime/dispatch.h"
 #include "runtime/ready.h"
 #include "runtime/residence.h"
+#include "runtime/scarce.h"
 #include "runtime/task.h"
 
 enum { SHARE = 4, TASKS_MOST = 4096 }; /* of the store; and so that task.wanted does not overflow */
@@ -49,7 +50,7 @@ static void want(dmi_session *session, uint32_t input, uint32_t index)
 static void bring(dmi_session *session, uint32_t input, uint32_t index)
 {
     (void)index;
-    dmi_residence_fetch(session, input);
+    dmi_residence_fetch(session, input, false);
 }
 
 static void let_go(dmi_session *session, uint32_t input, uint32_t index)
@@ -60,6 +61,8 @@ static void let_go(dmi_session *session, uint32_t input, uint32_t index)
 
 bool dmi_inputs_fetch(dmi_session *session, uint32_t index, bool must)
 {
+    if (session->scarce && (session->fetching_tasks != 0 || dmi_somebody_runs(session)))
+        return false;
     uint64_t bytes = sum(session, index, count_all);
     uint64_t most = session->settings.store_bytes / SHARE;
     if (!must && session->fetching_tasks != 0 &&
@@ -106,6 +109,26 @@ void dmi_inputs_try_again(dmi_session *session, uint32_t list)
         list = dmi_task_at(session, index)->next;
         dmi_task_enter(session, index);
     }
+}
+
+void dmi_inputs_let_go_of_all(dmi_session *session)
+{
+    dmi_residence_bring_no_more(session);
+    for (uint32_t next = session->ready_first; next != 0 && session->fetching_tasks != 0;) {
+        dmi_task *task = dmi_task_at(session, next - 1);
+        if (task->flags & DMI_TASK_FETCHING)
+            dmi_inputs_release(session, next - 1);
+        next = task->next;
+    }
+}
+
+bool dmi_inputs_give_precedence(dmi_session *session)
+{
+    if (session->fetching_tasks == 0 || dmi_residence_is_busy(session) ||
+        dmi_residence_waits_since(session, false) != INT64_MAX)
+        return false;
+    dmi_inputs_let_go_of_all(session);
+    return session->fetching_tasks == 0;
 }
 
 static void note_refused(dmi_session *session, uint32_t input, uint32_t index)

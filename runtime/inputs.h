@@ -26,6 +26,13 @@ void dmi_inputs_release(dmi_session *session, uint32_t index);
 uint32_t dmi_inputs_forgo(dmi_session *session, uint32_t input);
 void dmi_inputs_try_again(dmi_session *session, uint32_t list);
 
+/* Nothing is kept or brought for tasks that are not placed: those tasks are in the queue, as if for the first time. */
+void dmi_inputs_let_go_of_all(dmi_session *session);
+
+/* The head of the queue cannot be served because of tasks behind it, whose inputs are there while they wait to be
+ * placed: they let go. True if any did; else something is still on its way. */
+bool dmi_inputs_give_precedence(dmi_session *session);
+
 /* They could not be brought: the task fails. */
 void dmi_inputs_refused(dmi_session *session, uint32_t index);
 

@@ -27,11 +27,13 @@ typedef struct wait_for {
 /* A task that is to stop waits for nothing any more. */
 static bool must_stop(const dmi_worker *worker)
 {
-    return worker->call && dm_cancelled(worker->call);
+    return dmi_worker_is_closing(worker) || (worker->call && dm_cancelled(worker->call));
 }
 
-static dm_status stopped(const char *what)
+static dm_status stopped(const dmi_worker *worker, const char *what)
 {
+    if (dmi_worker_is_closing(worker))
+        return dmi_error(DM_ERR_SHUT_DOWN, "%s: the session is being shut down", what);
     return dmi_error(DM_ERR_CANCELLED, "%s: the task that waits here was cancelled", what);
 }
 
@@ -44,7 +46,7 @@ static bool got_it(dmi_worker *worker, void *context)
 
 static bool was_heard(dmi_worker *worker, void *posted)
 {
-    return dmi_word_load(&worker->down->up_head) >= *(uint64_t *)posted;
+    return dmi_word_load(&worker->down->up_head) >= *(uint64_t *)posted || dmi_worker_is_closing(worker);
 }
 
 static void say_blocked(dmi_worker *worker, uint32_t index)
@@ -158,11 +160,10 @@ static dm_status fetch(dmi_worker *worker, uint32_t index, int64_t until)
         dmi_worker_sleep(worker, was_fetched, &wait, left < NAP_MS ? (int)left : NAP_MS);
     }
     if (must_stop(worker))
-        return stopped("dm_get");
+        return stopped(worker, "dm_get");
     if (refusals(worker) != wait.refusals)
-        return dmi_error((dm_status)(refusals(worker) & 0xff), "dm_get: the value cannot be read back from disk "
-                         "now: there is no room in the store or no memory; release refs and views, or raise "
-                         "DM_STORE_BYTES");
+        return dmi_worker_refused(worker, (uint8_t)(refusals(worker) & 0xff),
+                                  "dm_get: the value cannot be read back from disk now");
     return DM_OK;
 }
 
@@ -284,7 +285,7 @@ dm_status dmi_inside_get(dmi_worker *worker, dm_ref ref, dm_into into, void *out
     for (bool again = true; again;) {
         int64_t left = timeout_ms < 0 ? -1 : until > dmi_now_ms() ? until - dmi_now_ms() : 0;
         if (!await(worker, (uint32_t)ref.id, left))
-            return must_stop(worker) ? stopped("dm_get")
+            return must_stop(worker) ? stopped(worker, "dm_get")
                                      : dmi_error(DM_ERR_TIMEOUT, "dm_get: not ready after %lld ms",
                                                  (long long)timeout_ms);
         dm_status status = get_now(worker, ref, into, out, until, &again);
@@ -336,7 +337,7 @@ dm_status dmi_inside_wait(dmi_worker *worker, const dm_ref *refs, size_t n, size
     while (count_ready(worker, refs, n, ready, &missing) < k) {
         int64_t left = until - dmi_now_ms();
         if (must_stop(worker))
-            return stopped("dm_wait");
+            return stopped(worker, "dm_wait");
         if (left <= 0)
             return dmi_error(DM_ERR_TIMEOUT, "dm_wait: fewer than %zu of %zu after %lld ms", k, n,
                              (long long)timeout_ms);

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -258,10 +259,21 @@ bool dmi_lane_take_back_one(dmi_session *session, uint32_t index)
     return back;
 }
 
+/* ---- refusals ---- */
+
+/* The worker reads it when it has seen the refusal that is published next, and asks for nothing until then. */
+void dmi_lane_say(dmi_lane *lane, const char *said)
+{
+    char text[DMI_SAID] = "";
+    snprintf(text, sizeof text, "%s", said);
+    dmi_shared_copy(lane->down->said, text, strlen(text) + 1);
+}
+
 /* ---- fetching ---- */
 
-void dmi_lane_refuse_fetch(dmi_lane *lane, dm_status why)
+void dmi_lane_refuse_fetch(dmi_lane *lane, uint8_t why, const char *said)
 {
+    dmi_lane_say(lane, said);
     uint64_t count = (dmi_word_peek(&lane->down->refusals) >> 8) + 1;
     dmi_word_publish(&lane->down->refusals, count << 8 | why);
     dmi_lane_wake(lane);

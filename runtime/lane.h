@@ -101,8 +101,11 @@ bool dmi_lane_take_back_one(dmi_session *session, uint32_t index);
 /* Take completions and messages. True if there were any. A worker that wrote nonsense is condemned. */
 bool dmi_lane_reap(dmi_session *session, dmi_lane *lane);
 
-/* What its worker waits for cannot be brought into memory, and why. */
-void dmi_lane_refuse_fetch(dmi_lane *lane, dm_status why);
+/* In words, why what its worker waits for is refused; before that. */
+void dmi_lane_say(dmi_lane *lane, const char *said);
+
+/* What its worker waits for cannot be brought into memory, and why: a status or DMI_GIVE_WAY. */
+void dmi_lane_refuse_fetch(dmi_lane *lane, uint8_t why, const char *said);
 
 /* Its worker waits no more for what was fetched. */
 void dmi_lane_end_fetch(dmi_session *session, dmi_lane *lane);
@@ -110,6 +113,9 @@ void dmi_lane_end_fetch(dmi_session *session, dmi_lane *lane);
 /* Take the completion of a task that was sent, if it is published: at once, before those in front of it in
  * the ring and before `done` tells of it, unless there are messages to be taken first. */
 void dmi_lane_account(dmi_session *session, uint32_t index);
+
+/* The record that its worker runs; UINT32_MAX if it is idle. (runtime/recover.c) */
+uint32_t dmi_lane_runs(dmi_session *session, const dmi_lane *lane);
 
 /* Kill a worker, for this reason. */
 void dmi_lane_condemn(dmi_lane *lane, dm_status why);

@@ -19,7 +19,8 @@
  *  3. A worker runs ring entry i only after it stored claim > i, fenced, and saw `revoke` even.
  *     The driver voids entry i only while `revoke` is odd and claim <= i, read after a fence. So an
  *     entry is run or voided, never both, and the entry itself says which. A worker lowers claim only
- *     before it posts DMI_MSG_BLOCKED, and claims again before it runs what it gave up.
+ *     before it posts that it waits (DMI_MSG_BLOCKED, _FETCH, _NEED), and claims again before it runs what it
+ *     gave up.
  *  4. A record, its arguments and its slot stay as they are while anybody may read them: the driver
  *     keeps counts (runtime/task.h) and a worker's messages arrive in the order they were posted.
  *  5. A worker waits only briefly for an input of a placed task; then it hands the task back
@@ -50,6 +51,7 @@ enum {
     DMI_RECORD_ARGS = 40,
     DMI_SLOT_PAYLOAD = 24,
     DMI_ASKED = 64,       /* tasks of one lane that may be asked to stop at once */
+    DMI_SAID = 512,       /* bytes of a refusal's sentence */
     DMI_SEGMENTS = 1 << 16
 };
 
@@ -184,7 +186,7 @@ static inline uint32_t dmi_refword_index(uint64_t ref)
 
 /* ---- D's header ---- */
 
-#define DMI_ABI 0x646d727400000007u /* changes with this file */
+#define DMI_ABI 0x646d727400000008u /* changes with this file */
 
 enum { DMI_NOBODY, DMI_DRIVER, DMI_SUPERVISOR };
 
@@ -216,9 +218,10 @@ typedef struct dmi_down {
     dmi_word free_tail;            /* freed objects told */
     dmi_word trim;                 /* how often the worker was asked to give free memory back */
     dmi_word granted;              /* bytes its heap may commit */
-    dmi_word refusals;             /* fetches that there was no room for: how many << 8 | why the last */
-    dmi_word answers;              /* how many NEEDs were answered << 8 | DM_OK, or why not */
+    dmi_word refusals;             /* fetches that there was no room for: how many << 8 | why the last (scarce.h) */
+    dmi_word answers;              /* how many NEEDs were answered << 8 | DM_OK, or why not (the same) */
     _Alignas(64) dmi_word asked[DMI_ASKED]; /* serials of tasks here that are to stop; 0: none */
+    _Alignas(64) char said[DMI_SAID]; /* of the last refusal or answer: why */
     _Alignas(64) dmi_word ring[DMI_RING];
     dmi_word free_ring[DMI_FREE_RING]; /* offsets in its segment */
     dmi_word cells[DMI_CELLS];         /* seq << 32 | record index + 1: what a cell of the worker names */

@@ -257,8 +257,7 @@ void dmi_session_break(dmi_session *session, dm_status status, const char *reaso
 
 /* ---- time limits and names ---- */
 
-/* The record a lane's worker is running; UINT32_MAX if it is idle. */
-static uint32_t running(dmi_session *session, const dmi_lane *lane)
+uint32_t dmi_lane_runs(dmi_session *session, const dmi_lane *lane)
 {
     if (lane->state != DMI_LANE_SERVING)
         return UINT32_MAX;
@@ -274,7 +273,7 @@ static uint32_t running(dmi_session *session, const dmi_lane *lane)
 
 const char *dmi_lane_running(dmi_session *session, const dmi_lane *lane)
 {
-    uint32_t index = running(session, lane);
+    uint32_t index = dmi_lane_runs(session, lane);
     return index == UINT32_MAX ? "" : dmi_task_name(session, index);
 }
 
@@ -282,7 +281,7 @@ dmi_lane *dmi_overdue_lane(dmi_session *session, int64_t now_ms)
 {
     for (uint32_t i = 0; i < session->lane_count && session->limited != 0; i++) {
         dmi_lane *lane = &session->lanes[i];
-        uint32_t index = running(session, lane);
+        uint32_t index = dmi_lane_runs(session, lane);
         uint64_t sign = index == UINT32_MAX ? 0 : dmi_record_at(session, index)->serial;
         if (sign != lane->watched_serial) {
             lane->watched_serial = sign;

@@ -121,7 +121,7 @@ static bool take_args(dmi_session *session, uint32_t index, const uint8_t *args,
     dmi_record *record = dmi_record_at(session, index);
     uint8_t *to = record->args;
     if (bytes > DMI_RECORD_ARGS) {
-        uint64_t offset = dmi_room_for_driver(session, bytes);
+        uint64_t offset = dmi_room_for_driver(session, bytes, 0);
         if (offset == 0)
             return false;
         to = (uint8_t *)session->seats[0].memory.rw + offset;
@@ -496,7 +496,7 @@ static bool heed_fetch(dmi_session *session, dmi_lane *lane, const dmi_message *
     lane->fetching = index + 1;
     dmi_task_pin(session, index);
     dmi_task_at(session, index)->wanted++;
-    dmi_residence_fetch(session, index);
+    dmi_residence_fetch(session, index, true);
     if (!dmi_is_away(session, index))
         dmi_lane_wake(lane);
     return true;

@@ -170,13 +170,14 @@ void dmi_moving_end(dmi_session *session, bool tell)
 
 /* ---- the ends ---- */
 
-static void stop_waiting(dmi_residence *r, const dmi_stay *stay)
+void dmi_stop_waiting(dmi_residence *r, dmi_stay *stay)
 {
     uint32_t *at = &r->waiting, number = (uint32_t)(stay - r->stays) + 1;
     while (*at != 0 && *at != number)
         at = &r->stays[*at - 1].next;
     if (*at == number)
         *at = stay->next;
+    stay->waiting = stay->now = false;
 }
 
 void dmi_residence_forget(dmi_session *session, uint32_t index)
@@ -188,7 +189,7 @@ void dmi_residence_forget(dmi_session *session, uint32_t index)
         return;
     assert(stay->stage == DMI_GONE || stay->stage == DMI_BOTH);
     if (stay->waiting)
-        stop_waiting(r, stay);
+        dmi_stop_waiting(r, stay);
     if (stay->stage == DMI_GONE) {
         session->away--;
         r->away -= stay->bytes;
@@ -245,6 +246,11 @@ bool dmi_residence_wants_ticks(const dmi_session *session)
 {
     const dmi_residence *r = session->residence;
     return r->waiting != 0 || (r->trouble != DM_OK && session->counts.store_used > session->spill_above);
+}
+
+bool dmi_residence_is_busy(const dmi_session *session)
+{
+    return session->residence->leaving != 0 || session->residence->returning != 0;
 }
 
 bool dmi_residence_moves(const dmi_session *session)

@@ -23,7 +23,7 @@
  *     succeeded, and the disk's copy is dropped only when the object is dead, or in memory.
  *  3. As long as anything is away there is room for the largest of it, no more than a quarter of the store: a
  *     reserve, which nothing but a return may use. So what is on disk can be read when memory is full and
- *     nothing can be written.
+ *     nothing can be written. While things can be written and room is scarce (scarce.h) there is none.
  *  4. While a stay is LEAVING or RETURNING it pins its task: nothing is freed under a mover's hands.
  *
  * All functions: under the role, unless they say otherwise. None waits for a disk.
@@ -56,16 +56,29 @@ void dmi_residence_abandon(dmi_session *session, uint32_t index);
 /* Is it not in memory (RETURNING included)? */
 bool dmi_is_away(dmi_session *session, uint32_t index);
 
-/* Bring it into memory, if it is away; who calls has made it `wanted`. Those that wait for it are woken
- * then, as if it were done. If there is no room in time it is refused: dmi_residence_refusals counts. */
-void dmi_residence_fetch(dmi_session *session, uint32_t index);
+/* Bring it into memory, if it is away; who calls has made it `wanted`. `now`: somebody waits for it who runs, or the
+ * program, not a task that is not placed. Those that wait for it are woken then, as if it were done. If there is no
+ * room in time it is refused: dmi_residence_refusals counts; but not for a task that can wait until others are done. */
+void dmi_residence_fetch(dmi_session *session, uint32_t index, bool now);
 uint32_t dmi_residence_refusals(dmi_session *session, uint32_t index);
 
 /* The last refusal, as a status with its sentence. */
 dm_status dmi_residence_refusal(dmi_session *session, uint32_t index);
 
-/* Bytes that somebody waits for to be brought since before `since_ms`; 0: nobody. */
+/* Bytes that somebody who runs, or the program, waits for to be brought since before `since_ms`; 0: nobody. */
 uint64_t dmi_residence_awaited(const dmi_session *session, int64_t since_ms);
+
+/* Since when is there no room to bring something; INT64_MAX: nothing waits. `now`: as above. */
+int64_t dmi_residence_waits_since(const dmi_session *session, bool now);
+
+/* What is brought for tasks that are not placed is not brought. */
+void dmi_residence_bring_no_more(dmi_session *session);
+
+/* The reserve is room like any other, unless the disk takes nothing. True if there was one. */
+bool dmi_residence_give_up_reserve(dmi_session *session);
+
+/* Is anything on its way out of memory or back? */
+bool dmi_residence_is_busy(const dmi_session *session);
 
 /* Somebody waits for so many bytes. */
 void dmi_residence_make_room(dmi_session *session, uint64_t bytes);

@@ -13,6 +13,7 @@
 #include "runtime/lists.h"
 #include "runtime/remake.h"
 #include "runtime/room.h"
+#include "runtime/scarce.h"
 #include "runtime/stay.h"
 
 /* ---- the reserve ---- */
@@ -29,7 +30,7 @@ void dmi_reserve_for(dmi_session *session, uint64_t bytes)
 {
     enum { SHARE = 4 };
     dmi_residence *r = session->residence;
-    if (bytes <= r->reserve_bytes || bytes > session->settings.store_bytes / SHARE)
+    if (bytes <= r->reserve_bytes || bytes > session->settings.store_bytes / SHARE || session->tight)
         return;
     uint64_t larger = dmi_room_at_hand(session, bytes);
     if (larger == 0)
@@ -37,6 +38,16 @@ void dmi_reserve_for(dmi_session *session, uint64_t bytes)
     dmi_reserve_end(session);
     r->reserve = larger;
     r->reserve_bytes = bytes;
+}
+
+bool dmi_residence_give_up_reserve(dmi_session *session)
+{
+    const dmi_residence *r = session->residence;
+    if (r->reserve == 0 || r->trouble != DM_OK)
+        return false;
+    session->tight = true; /* none is taken meanwhile */
+    dmi_reserve_end(session);
+    return true;
 }
 
 /* ---- returning ---- */
@@ -88,12 +99,12 @@ static void lose(dmi_session *session, dmi_stay *stay)
 }
 
 /* It stays on disk, for now: those who wait are told why. */
-static void refuse(dmi_session *session, dmi_stay *stay, dm_status why)
+static void refuse(dmi_session *session, dmi_stay *stay, dm_status why, const char *said)
 {
     stay->refusals++;
     for (uint32_t i = 0; i < session->lane_count; i++)
         if (session->lanes[i].fetching == stay->index + 1)
-            dmi_lane_refuse_fetch(&session->lanes[i], why);
+            dmi_lane_refuse_fetch(&session->lanes[i], (uint8_t)why, said);
     wake_those_who_wait(session, stay->index);
 }
 
@@ -105,7 +116,7 @@ static void not_returned(dmi_session *session, dmi_stay *stay)
     if (stay->trouble == DM_ERR_IO || stay->trouble == DM_ERR_CORRUPT)
         lose(session, stay);
     else if (stay->trouble != DM_ERR_CANCELLED)
-        refuse(session, stay, stay->trouble);
+        refuse(session, stay, stay->trouble, stay->said ? stay->said : dm_strerror(stay->trouble));
 }
 
 static void is_back(dmi_session *session, dmi_stay *stay)
@@ -134,6 +145,7 @@ static bool is_rewritten(dmi_session *session, dmi_stay *stay)
 static void returned(dmi_session *session, dmi_stay *stay)
 {
     uint32_t index = stay->index;
+    session->residence->returning -= stay->bytes;
     if (stay->trouble == DM_OK)
         is_back(session, stay);
     if (stay->trouble == DM_OK || is_rewritten(session, stay))
@@ -167,10 +179,10 @@ static void run_read(dmi_job *job)
 }
 
 /* Room in D: any, or else the reserve. */
-static uint64_t room_to_return(dmi_session *session, uint64_t bytes)
+static uint64_t room_to_return(dmi_session *session, uint64_t bytes, int64_t since_ms)
 {
     dmi_residence *r = session->residence;
-    uint64_t offset = dmi_room_for_driver(session, bytes);
+    uint64_t offset = dmi_room_for_driver(session, bytes, since_ms);
     if (offset != 0 || bytes > r->reserve_bytes)
         return offset;
     dmi_reserve_end(session);
@@ -180,9 +192,10 @@ static uint64_t room_to_return(dmi_session *session, uint64_t bytes)
 /* Room for it, and jobs. False: not now. */
 static bool begin_returning(dmi_session *session, dmi_stay *stay)
 {
-    stay->to = room_to_return(session, stay->bytes);
+    stay->to = room_to_return(session, stay->bytes, stay->waiting && stay->now ? stay->since_ms : dmi_now_ms());
     if (stay->to == 0)
         return false;
+    session->residence->returning += stay->bytes;
     stay->stage = DMI_RETURNING;
     stay->parts_left = stay->part_count;
     stay->trouble = DM_OK;
@@ -210,18 +223,25 @@ bool dmi_is_away(dmi_session *session, uint32_t index)
     return stay != NULL && (stay->stage == DMI_GONE || stay->stage == DMI_RETURNING);
 }
 
-void dmi_residence_fetch(dmi_session *session, uint32_t index)
+void dmi_residence_fetch(dmi_session *session, uint32_t index, bool now)
 {
     dmi_residence *r = session->residence;
     dmi_stay *stay = dmi_stay_of(session, index);
-    if (stay == NULL || stay->stage != DMI_GONE || stay->waiting)
+    if (stay == NULL || stay->stage != DMI_GONE)
         return;
+    if (stay->waiting) {
+        if (now && !stay->now)
+            stay->since_ms = dmi_now_ms();
+        stay->now |= now;
+        return;
+    }
     if (begin_returning(session, stay))
         return;
     dmi_residence_make_room(session, stay->bytes); /* what has a copy on disk goes at once */
     if (begin_returning(session, stay))
         return;
     stay->waiting = true;
+    stay->now = now;
     stay->since_ms = dmi_now_ms();
     stay->next = 0;
     uint32_t *end = &r->waiting;
@@ -233,8 +253,32 @@ void dmi_residence_fetch(dmi_session *session, uint32_t index)
 uint64_t dmi_residence_awaited(const dmi_session *session, int64_t since_ms)
 {
     const dmi_residence *r = session->residence;
-    const dmi_stay *first = r->waiting ? &r->stays[r->waiting - 1] : NULL;
-    return first && first->since_ms < since_ms ? first->bytes : 0;
+    for (uint32_t next = r->waiting; next != 0; next = r->stays[next - 1].next)
+        if (r->stays[next - 1].now)
+            return r->stays[next - 1].since_ms < since_ms ? r->stays[next - 1].bytes : 0;
+    return 0;
+}
+
+int64_t dmi_residence_waits_since(const dmi_session *session, bool now)
+{
+    const dmi_residence *r = session->residence;
+    int64_t since = INT64_MAX;
+    for (uint32_t next = r->waiting; next != 0; next = r->stays[next - 1].next)
+        if ((r->stays[next - 1].now || !now) && r->stays[next - 1].since_ms < since)
+            since = r->stays[next - 1].since_ms;
+    return since;
+}
+
+void dmi_residence_bring_no_more(dmi_session *session)
+{
+    const dmi_residence *r = session->residence;
+    for (uint32_t next = r->waiting; next != 0;) {
+        const dmi_stay *stay = &r->stays[next - 1];
+        bool awaited = dmi_task_dependent(session, stay->index) != UINT32_MAX;
+        if (awaited)
+            dmi_inputs_try_again(session, dmi_inputs_forgo(session, stay->index));
+        next = awaited ? r->waiting : stay->next; /* what came of it may have changed the list */
+    }
 }
 
 uint32_t dmi_residence_refusals(dmi_session *session, uint32_t index)
@@ -259,26 +303,65 @@ static bool is_late(dmi_session *session, const dmi_stay *stay)
     return dmi_now_ms() - since >= session->settings.store_wait_ms;
 }
 
-/* Those that wait for room, in order: one that does not fit keeps those behind it waiting. */
-bool dmi_bring_the_waiting(dmi_session *session)
+/* A task that is not placed can wait until others are done. */
+static bool can_wait(dmi_session *session, dmi_stay *stay)
+{
+    if (stay->now || !dmi_somebody_runs(session))
+        return false;
+    stay->since_ms = dmi_now_ms();
+    return true;
+}
+
+/* Does a running task wait for it? */
+static bool is_fetched_inside(const dmi_session *session, const dmi_stay *stay)
+{
+    for (uint32_t i = 0; i < session->lane_count; i++)
+        if (session->lanes[i].fetching == stay->index + 1)
+            return true;
+    return false;
+}
+
+/* True if it waits no more: it is on its way, nobody wants it, or it has waited long enough. */
+static bool try_to_bring(dmi_session *session, dmi_stay *stay)
+{
+    char said[DMI_SAID];
+    if (dmi_task_at(session, stay->index)->wanted == 0 || begin_returning(session, stay)) {
+        dmi_stop_waiting(session->residence, stay);
+        return true;
+    }
+    if (can_wait(session, stay) || !is_late(session, stay))
+        return false;
+    dm_status why = dmi_room_say(session, said, sizeof said);
+    dmi_stop_waiting(session->residence, stay);
+    refuse(session, stay, why, said);
+    return true;
+}
+
+/* What a running task reads comes first, whatever fits: with it the task goes on, and gives back what it has. The
+ * others in order: one that does not fit keeps those behind it waiting. */
+static bool bring(dmi_session *session, bool for_tasks)
 {
     dmi_residence *r = session->residence;
     bool moved = false;
-    while (r->waiting != 0) {
-        dmi_stay *stay = &r->stays[r->waiting - 1];
-        bool wanted = dmi_task_at(session, stay->index)->wanted != 0;
-        bool begun = wanted && begin_returning(session, stay);
-        bool late = wanted && !begun && is_late(session, stay);
-        if (wanted && !begun && !late) {
-            dmi_residence_make_room(session, stay->bytes);
-            break;
+    for (uint32_t next = r->waiting; next != 0;) {
+        dmi_stay *stay = &r->stays[next - 1];
+        next = stay->next;
+        if (for_tasks && !is_fetched_inside(session, stay))
+            continue;
+        if (try_to_bring(session, stay)) {
+            moved = true;
+            next = r->waiting; /* what came of it may have changed the list */
+            continue;
         }
-        r->waiting = stay->next;
-        stay->waiting = false;
-        if (late)
-            refuse(session, stay, dmi_room_refusal(session));
-        moved = true;
+        dmi_residence_make_room(session, stay->bytes);
+        if (!for_tasks)
+            break;
     }
     return moved;
 }
 
+bool dmi_bring_the_waiting(dmi_session *session)
+{
+    bool moved = bring(session, true);
+    return bring(session, false) || moved;
+}

@@ -72,19 +72,15 @@ static void grant(dmi_session *session, dmi_lane *lane, uint64_t bytes)
     lane->let_be_until_ms = dmi_now_ms() + LET_BE_MS;
 }
 
-static void answer(dmi_lane *lane, dm_status status)
+void dmi_room_answer(dmi_session *session, dmi_lane *lane, uint8_t status, const char *said)
 {
     uint64_t count = (dmi_word_peek(&lane->down->answers) >> 8) + 1;
+    session->rooms_awaited--;
     lane->need_bytes = 0;
+    if (status != DM_OK)
+        dmi_lane_say(lane, said);
     dmi_word_publish(&lane->down->answers, count << 8 | status);
     dmi_lane_wake(lane);
-}
-
-dm_status dmi_room_refusal(const dmi_session *session)
-{
-    const char *said;
-    dm_status trouble = dmi_residence_trouble(session, &said);
-    return trouble == DM_OK ? DM_ERR_STORE_FULL : trouble;
 }
 
 /* Everybody gives back what it does not use; what is in use stays granted. Not all the time: what was just
@@ -130,30 +126,64 @@ bool dmi_room_may_come(const dmi_session *session, int64_t since_ms)
     return dmi_now_ms() - from < session->settings.store_wait_ms;
 }
 
+/* What is to be brought for who runs and has waited longer comes first, unless room is scarce: it might wait for
+ * what this lane's task has. */
+static bool fits(dmi_session *session, const dmi_lane *lane)
+{
+    uint64_t ahead = session->scarce ? 0 : dmi_residence_awaited(session, lane->need_since_ms);
+    uint64_t room = unclaimed(session);
+    return lane->need_bytes <= room && ahead <= room - lane->need_bytes;
+}
+
+static void refuse(dmi_session *session, dmi_lane *lane)
+{
+    char said[DMI_SAID];
+    dm_status status = dmi_room_say(session, said, sizeof said);
+    dmi_room_answer(session, lane, (uint8_t)status, said);
+}
+
+/* True if it waits no more. */
+static bool answer_need(dmi_session *session, dmi_lane *lane)
+{
+    bool fitting = fits(session, lane);
+    if (fitting && !lane->trim_pending) {
+        grant(session, lane, lane->need_bytes);
+        dmi_room_answer(session, lane, DM_OK, "");
+        return true;
+    }
+    if (!dmi_room_may_come(session, lane->need_since_ms) || lane->need_bytes > session->settings.store_bytes) {
+        refuse(session, lane);
+        return true;
+    }
+    if (!fitting)
+        dmi_residence_make_room(session, lane->need_bytes);
+    ask_to_trim(session);
+    return false;
+}
+
 bool dmi_answer_needs(dmi_session *session)
 {
     bool moved = false;
-    for (uint32_t i = 0; i < session->lane_count; i++) {
-        dmi_lane *lane = &session->lanes[i];
-        if (lane->need_bytes == 0)
-            continue;
-        uint64_t ahead = dmi_residence_awaited(session, lane->need_since_ms), room = unclaimed(session);
-        bool fits = lane->need_bytes <= room && ahead <= room - lane->need_bytes;
-        bool late = !dmi_room_may_come(session, lane->need_since_ms) ||
-                    lane->need_bytes > session->settings.store_bytes;
-        if (fits && !lane->trim_pending)
-            grant(session, lane, lane->need_bytes);
-        else if (!late) {
-            if (!fits)
-                dmi_residence_make_room(session, lane->need_bytes);
-            ask_to_trim(session);
-            continue;
-        }
-        session->rooms_awaited--;
-        answer(lane, fits ? DM_OK : dmi_room_refusal(session));
-        moved = true;
-    }
+    for (uint32_t i = 0; i < session->lane_count; i++)
+        if (session->lanes[i].need_bytes != 0)
+            moved |= answer_need(session, &session->lanes[i]);
     return moved;
+}
+
+/* What workers wait for that have waited longer. */
+static uint64_t needed_before(const dmi_session *session, int64_t since_ms)
+{
+    uint64_t sum = 0;
+    for (uint32_t i = 0; i < session->lane_count && session->rooms_awaited != 0; i++)
+        if (session->lanes[i].need_since_ms < since_ms)
+            sum += session->lanes[i].need_bytes;
+    return sum;
+}
+
+static uint64_t room_since(const dmi_session *session, int64_t since_ms)
+{
+    uint64_t room = unclaimed(session), before = needed_before(session, since_ms);
+    return room > before ? room - before : 0;
 }
 
 typedef uint64_t allocator(dmi_session *session, size_t bytes);
@@ -191,12 +221,12 @@ uint64_t dmi_room_at_hand(dmi_session *session, size_t bytes)
     return offset == 0 && growth <= room ? grow_for(session, bytes, growth, room, at_once) : offset;
 }
 
-static uint64_t find(dmi_session *session, size_t bytes, allocator *allocate)
+static uint64_t find(dmi_session *session, size_t bytes, int64_t since_ms, allocator *allocate)
 {
     uint64_t offset = allocate(session, bytes);
     if (offset != 0)
         return offset;
-    uint64_t growth = dmi_heap_growth_for(session->heap, bytes), room = unclaimed(session);
+    uint64_t growth = dmi_heap_growth_for(session->heap, bytes), room = room_since(session, since_ms);
     if (growth > room && growth <= session->settings.store_bytes) {
         dmi_residence_make_room(session, growth); /* what has a copy on disk goes at once */
         offset = allocate(session, bytes);
@@ -205,19 +235,19 @@ static uint64_t find(dmi_session *session, size_t bytes, allocator *allocate)
         bool soon = dmi_residence_moves(session) && dmi_now_ms() - dmi_residence_progress_ms(session) < SOON_MS;
         if (!soon) /* else what leaves is room in a moment, and warm */
             ask_to_trim(session);
-        room = unclaimed(session);
+        room = room_since(session, since_ms);
     }
     return growth > room ? 0 : grow_for(session, bytes, growth, room, allocate);
 }
 
-uint64_t dmi_room_for_driver(dmi_session *session, size_t bytes)
+uint64_t dmi_room_for_driver(dmi_session *session, size_t bytes, int64_t since_ms)
 {
-    return find(session, bytes, at_once);
+    return find(session, bytes, since_ms, at_once);
 }
 
-uint64_t dmi_room_aside(dmi_session *session, size_t bytes)
+uint64_t dmi_room_aside(dmi_session *session, size_t bytes, int64_t since_ms)
 {
-    return find(session, bytes, bytes < LARGE ? at_once : aside);
+    return find(session, bytes, since_ms, bytes < LARGE ? at_once : aside);
 }
 
 /* ---- who has it all ---- */
@@ -227,7 +257,8 @@ typedef struct pins {
     uint64_t views, view_bytes;     /* lent by dm_get */
     uint64_t made, made_bytes;      /* dm_create, not sealed */
     uint64_t read, read_bytes;      /* arguments of tasks that run or are placed */
-    const char *reader; /* the function of one of those tasks */
+    uint64_t inside; /* in heaps of workers, values or not */
+    const char *reader; /* the function of one of those tasks, or of one that runs */
 } pins;
 
 static void count_pins(dmi_session *session, pins *p)
@@ -245,9 +276,13 @@ static void count_pins(dmi_session *session, pins *p)
         else if (task->read_at == session->look)
             p->read++, p->read_bytes += task->bytes;
     }
-    for (uint32_t i = 0; i < session->lane_count && p->read != 0 && !p->reader; i++)
-        if (*dmi_lane_running(session, &session->lanes[i]))
-            p->reader = dmi_lane_running(session, &session->lanes[i]);
+    for (uint32_t i = 0; i < session->lane_count; i++) {
+        const dmi_lane *lane = &session->lanes[i];
+        if (lane->state == DMI_LANE_SERVING)
+            p->inside += dmi_word_load(&lane->up->committed);
+        if (!p->reader && *dmi_lane_running(session, lane))
+            p->reader = dmi_lane_running(session, lane);
+    }
 }
 
 static void describe_pins(dmi_session *session, char *to, size_t room)
@@ -264,22 +299,33 @@ static void describe_pins(dmi_session *session, char *to, size_t room)
                        (unsigned long long)p.read_bytes, (unsigned long long)p.read,
                        p.reader ? p.reader : "placed, not begun");
     if (p.made)
-        snprintf(to + at, room - (size_t)at, "; %llu bytes of %llu are being made (dm_create)",
-                 (unsigned long long)p.made_bytes, (unsigned long long)p.made);
+        at += snprintf(to + at, room - (size_t)at, "; %llu bytes of %llu are being made (dm_create)",
+                       (unsigned long long)p.made_bytes, (unsigned long long)p.made);
+    if (p.inside && !p.read)
+        snprintf(to + at, room - (size_t)at, "; %llu bytes are with workers (%.80s)", (unsigned long long)p.inside,
+                 p.reader ? p.reader : "none runs");
+}
+
+dm_status dmi_room_say(dmi_session *session, char *said, size_t room)
+{
+    const char *why;
+    char pinned[400];
+    dm_status trouble = dmi_residence_trouble(session, &why);
+    if (trouble != DM_OK) {
+        snprintf(said, room, "the store of %zu bytes is full, and nothing can be spilled: %s",
+                 session->settings.store_bytes, why);
+        return trouble;
+    }
+    describe_pins(session, pinned, sizeof pinned);
+    snprintf(said, room, "the store of %zu bytes holds %zu bytes in %llu objects%s; release refs and views, or raise "
+             "DM_STORE_BYTES", session->settings.store_bytes, session->counts.store_used,
+             (unsigned long long)session->counts.objects, pinned);
+    return DM_ERR_STORE_FULL;
 }
 
 dm_status dmi_store_full(dmi_session *session, size_t bytes)
 {
-    const char *said;
-    char pinned[400];
-    dm_status trouble = dmi_residence_trouble(session, &said);
-    if (trouble != DM_OK)
-        return dmi_error(trouble, "no room for %zu bytes: the store of %zu bytes is full, and nothing can be "
-                         "spilled: %s", bytes, session->settings.store_bytes, said);
-    describe_pins(session, pinned, sizeof pinned);
-    return dmi_error(DM_ERR_STORE_FULL,
-                     "no room for %zu bytes: the store of %zu bytes holds %zu bytes in %llu objects%s; "
-                     "release refs and views, or raise DM_STORE_BYTES",
-                     bytes, session->settings.store_bytes, session->counts.store_used,
-                     (unsigned long long)session->counts.objects, pinned);
+    char said[900];
+    dm_status status = dmi_room_say(session, said, sizeof said);
+    return dmi_error(status, "no room for %zu bytes: %s", bytes, said);
 }

@@ -24,11 +24,15 @@ void dmi_room_trimmed(dmi_session *session, dmi_lane *lane);
 /* Answer those that can be answered, refuse those that waited too long. True if any was. */
 bool dmi_answer_needs(dmi_session *session);
 
-/* Room for an object of the driver's, as an offset in D; 0: not now. Asks workers to trim if needed. */
-uint64_t dmi_room_for_driver(dmi_session *session, size_t bytes);
+/* What a worker waits for: granted, or refused with a status or DMI_GIVE_WAY, and why. */
+void dmi_room_answer(dmi_session *session, dmi_lane *lane, uint8_t status, const char *said);
+
+/* Room for an object of the driver's, as an offset in D, for who has waited since then; 0: not now. Asks workers to
+ * trim if needed. Who has waited longer comes first. */
+uint64_t dmi_room_for_driver(dmi_session *session, size_t bytes, int64_t since_ms);
 
 /* The same; for a large object the role is left while it is looked for, and anything may have happened afterwards. */
-uint64_t dmi_room_aside(dmi_session *session, size_t bytes);
+uint64_t dmi_room_aside(dmi_session *session, size_t bytes, int64_t since_ms);
 
 /* The same, only if nobody has to give anything up for it. */
 uint64_t dmi_room_at_hand(dmi_session *session, size_t bytes);
@@ -36,10 +40,8 @@ uint64_t dmi_room_at_hand(dmi_session *session, size_t bytes);
 /* Does it make sense to wait on, for who waits since then? */
 bool dmi_room_may_come(const dmi_session *session, int64_t since_ms);
 
-/* Why there is no room: the store is full, or the disk. */
-dm_status dmi_room_refusal(const dmi_session *session);
-
-/* The sentence for a full store: why nothing can be spilled, or who keeps what is in it. */
+/* For a full store: why nothing can be spilled, or who keeps what is in it. A status; in words, or as an error. */
+dm_status dmi_room_say(dmi_session *session, char *said, size_t room);
 dm_status dmi_store_full(dmi_session *session, size_t bytes);
 
 #endif

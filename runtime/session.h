@@ -97,6 +97,7 @@ typedef struct dmi_lane {
     uint32_t fetching;    /* record + 1 that its worker waits for to be brought into memory */
     uint64_t need_bytes; /* room it asked for and has not got; 0: none */
     int64_t need_since_ms;
+    uint64_t gives_way;  /* serial of the task that was last asked to (scarce.h) */
     uint64_t watched_serial; /* time limits: the task last seen running, and since when */
     int64_t watched_since_ms;
     uint64_t stuck_done; /* completions when last looked at with another lane idle, and since when */
@@ -158,6 +159,10 @@ typedef struct dmi_session {
     uint32_t favour;
     uint32_t blocked_lanes;
     uint32_t rooms_awaited;
+    uint32_t puts_awaited; /* threads of the program that wait for room, and since when */
+    int64_t puts_since_ms;
+    bool scarce, tight, stuck; /* scarce.h: room is, or was lately; and no step helps */
+    int64_t still_since_ms, tight_until_ms;
     bool turning;   /* inside dmi_turn */
     bool holding;   /* entries were pushed to a ring and not published */
     uint32_t gets_since_push; /* beyond DMI_GETS_BEFORE_FLUSH the program is done with submitting, it seems */

@@ -19,6 +19,7 @@ typedef struct dmi_stay {
     uint32_t index; /* of its record; + 1 of the next free one */
     uint8_t stage;
     bool in_use, waiting; /* for room, to return */
+    bool now; /* for who runs, or the program */
     atomic_bool cancelled; /* looked at by movers; private atomic */
     uint32_t part_count, parts_left;
     uint32_t refusals; /* to bring it, for want of room */
@@ -44,7 +45,7 @@ typedef struct dmi_residence {
     dmi_stay *stays;
     uint32_t stay_high, stay_free;
     uint32_t cold, warm;    /* the list by use: index + 1 of its ends */
-    uint64_t leaving, away; /* bytes */
+    uint64_t leaving, away, returning; /* bytes */
     uint64_t reserve, reserve_bytes; /* room in D for a return, and how much; 0: none */
     uint32_t waiting;       /* stay + 1: to return, but without room */
     int64_t progress_ms;    /* when an object left last */
@@ -110,6 +111,9 @@ void dmi_moving_add(dmi_moving *moving, dmi_stay *stay, uint32_t part);
 
 /* A job of a mover is done; if something became of it, whoever waits looks again. Leaves the role. */
 void dmi_moving_end(dmi_session *session, bool tell);
+
+/* It waits for room no more. (residence.c) */
+void dmi_stop_waiting(dmi_residence *r, dmi_stay *stay);
 
 /* Begin to spill if memory is fuller than it should be. (leaving.c) */
 bool dmi_spill_what_is_due(dmi_session *session);

@@ -8,12 +8,15 @@
 #include <errno.h>
 #include <poll.h>
 #include <sched.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "runtime/clock.h"
 #include "runtime/lane.h"
 #include "runtime/policy.h"
+#include "runtime/scarce.h"
 
 _Thread_local dmi_worker *dmi_self;
 
@@ -87,6 +90,11 @@ void dmi_worker_sleep(dmi_worker *worker, bool (*awake)(dmi_worker *, void *), v
 
 /* ---- messages ---- */
 
+bool dmi_worker_is_closing(const dmi_worker *worker)
+{
+    return dmi_word_load(&worker->down->closing) != 0;
+}
+
 static bool has_post_room(dmi_worker *worker, void *unused)
 {
     (void)unused;
@@ -99,6 +107,10 @@ void dmi_worker_post(dmi_worker *worker, dmi_message *message)
         say_done(worker); /* what the message may depend on is said before it */
     pthread_mutex_lock(&worker->post_lock);
     while (!has_post_room(worker, NULL)) {
+        if (dmi_worker_is_closing(worker)) { /* nobody hears it */
+            pthread_mutex_unlock(&worker->post_lock);
+            return;
+        }
         dmi_worker_ring(worker);
         if (dmi_worker_is_serial(worker))
             pump_serially(worker);
@@ -153,34 +165,55 @@ static bool was_answered(dmi_worker *worker, void *count)
     return dmi_word_load(&worker->down->answers) >> 8 != *(uint64_t *)count;
 }
 
-/* Ask for more; DM_OK, or why there is none. */
-static dm_status ask_for_room(dmi_worker *worker, size_t bytes)
+static bool was_answered_or_closes(dmi_worker *worker, void *count)
 {
+    return was_answered(worker, count) || dmi_worker_is_closing(worker);
+}
+
+/* Ask for more; DM_OK, or why there is none, or DMI_GIVE_WAY. */
+static uint8_t ask_for_room(dmi_worker *worker, size_t bytes)
+{
+    dmi_worker_unclaim(worker); /* it may take its time: others can have what is behind us */
     uint64_t count = dmi_word_load(&worker->down->answers) >> 8;
     dmi_message need = {.kind = DMI_MSG_NEED};
     uint64_t growth = dmi_heap_growth_for(worker->heap, bytes);
     memcpy(need.args, &growth, 8);
     dmi_worker_post(worker, &need);
     dmi_worker_ring(worker);
-    while (!was_answered(worker, &count)) {
-        dmi_worker_sleep(worker, was_answered, &count, 10);
-    }
-    return (dm_status)(dmi_word_load(&worker->down->answers) & 0xff);
+    while (!was_answered_or_closes(worker, &count))
+        dmi_worker_sleep(worker, was_answered_or_closes, &count, 10);
+    if (!was_answered(worker, &count))
+        return DM_ERR_SHUT_DOWN;
+    return (uint8_t)(dmi_word_load(&worker->down->answers) & 0xff);
 }
 
-static dm_status no_room(dm_status refusal, size_t bytes)
+dm_status dmi_worker_refused(dmi_worker *worker, uint8_t why, const char *what)
 {
-    if (refusal == DM_OK || refusal == DM_ERR_STORE_FULL)
-        return dmi_error(DM_ERR_STORE_FULL, "no room for %zu bytes in the store; release refs and views, or raise "
-                         "DM_STORE_BYTES", bytes);
-    return dmi_error(refusal, "no room for %zu bytes in the store, and nothing can be spilled: %s", bytes,
-                     dm_strerror(refusal));
+    char said[DMI_SAID];
+    if (why == DM_ERR_SHUT_DOWN)
+        return dmi_error(DM_ERR_SHUT_DOWN, "%s: the session is being shut down", what);
+    if (why == DMI_GIVE_WAY && worker->call)
+        worker->call->gives_way = true;
+    if (why == DMI_GIVE_WAY)
+        return dmi_error(DM_ERR_STORE_FULL, "%s: other tasks need the room; this one will be run again", what);
+    memcpy(said, worker->down->said, sizeof said);
+    said[sizeof said - 1] = 0;
+    return dmi_error((dm_status)why, "%s: %s", what, *said ? said : dm_strerror((dm_status)why));
+}
+
+static dm_status no_room(dmi_worker *worker, uint8_t refusal, size_t bytes)
+{
+    char what[80];
+    snprintf(what, sizeof what, "no room for %zu bytes", bytes);
+    if (refusal != DM_OK)
+        return dmi_worker_refused(worker, refusal, what);
+    return dmi_error(DM_ERR_STORE_FULL, "%s; release refs and views, or raise DM_STORE_BYTES", what);
 }
 
 dm_status dmi_worker_room(dmi_worker *worker, size_t bytes, uint64_t *offset)
 {
     enum { TRIES = 20 };
-    dm_status refusal = DM_OK;
+    uint8_t refusal = DM_OK;
     for (int i = 0; i < TRIES; i++) {
         if (dmi_word_peek(&worker->down->free_tail) != worker->freed)
             dmi_worker_housekeep(worker);
@@ -192,7 +225,7 @@ dm_status dmi_worker_room(dmi_worker *worker, size_t bytes, uint64_t *offset)
         if (refusal != DM_OK)
             break;
     }
-    return no_room(refusal, bytes);
+    return no_room(worker, refusal, bytes);
 }
 
 /* ---- the ring ---- */

@@ -130,6 +130,7 @@ struct dm_call {
     uint32_t count;
     bool counted;   /* asked dm_arg_count */
     bool all_plain; /* its inputs are small values and there: none has failed */
+    bool gives_way; /* was refused room for the sake of others: if it fails now, it begins again */
     uint32_t returns; /* values asked for, if several; else 0 */
     dmi_part_value staged; /* what goes into the slot; kind 0: nothing yet */
     dmi_part_value *parts; /* of several values, allocated */
@@ -173,6 +174,12 @@ bool dmi_worker_run_handed(dmi_worker *worker);
 
 /* Room for an object: an offset in the own segment. Waits for it, then says why there is none. */
 dm_status dmi_worker_room(dmi_worker *worker, size_t bytes, uint64_t *offset);
+
+/* The driver refused room, for a status or DMI_GIVE_WAY: that as an error, `what` first. */
+dm_status dmi_worker_refused(dmi_worker *worker, uint8_t why, const char *what);
+
+/* Does the session end? Then nobody answers any more. */
+bool dmi_worker_is_closing(const dmi_worker *worker);
 
 /* Objects made here that the driver does not know of: tell it, so that they can be spilled. True if
  * there were any. (inside.c) */

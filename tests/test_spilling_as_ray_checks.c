@@ -496,8 +496,8 @@ static void the_disk_is_over_its_limit(dm_engine engine)
     size_t size = BIG;
     dm_buffer buffer;
     assert_refused(dm_create(DM_U8, 1, &size, &buffer), DM_ERR_DISK_FULL, "limit");
-    assert_refused(get_nothing(dm_remote(marked_make, BIG, 1)), DM_ERR_DISK_FULL, "no room on the disk");
-    assert_refused(get_nothing(dm_remote(puts_one, BIG)), DM_ERR_TASK_FAILED, "no room on the disk");
+    assert_refused(get_nothing(dm_remote(marked_make, BIG, 1)), DM_ERR_DISK_FULL, "may be spilled");
+    assert_refused(get_nothing(dm_remote(puts_one, BIG)), DM_ERR_TASK_FAILED, "may be spilled");
     for (int i = 0; i < count; i++)
         assert_marked(refs[i], OBJECT, (uint64_t)i);
     marked_release(refs, count / 2);

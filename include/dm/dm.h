@@ -324,7 +324,8 @@ typedef struct dm_options {
     int64_t cancel_grace_ms; /* DM_CANCEL_GRACE_MS: from dm_cancel of a running task to the end of its worker;
                               * 1000. DM_NONE: it is only asked */
     int64_t store_wait_ms;   /* DM_STORE_WAIT_MS: how long to wait for room in the store while nothing
-                              * leaves it; 1000 */
+                              * leaves it; 1000. Of tasks that wait for each other's room the youngest is not
+                              * refused, but begins again later; unless it may not (retries: DM_NONE) */
     size_t queue_tasks;      /* DM_QUEUE_TASKS: so many unfinished tasks at most, 1 or more; 4M. An unfinished task
                               * takes about 160 bytes, and its arguments */
     int queue_refuses;       /* DM_QUEUE_REFUSES: 1: one more is a failure (DM_ERR_QUEUE_FULL). Else dm_remote waits
