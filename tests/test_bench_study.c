@@ -91,8 +91,8 @@ static void figures_come_from_the_tables_alone(void **state)
                 "csdm,dmrt,16,2,2,\"(1, 1, 1, 9)\",1,16,0,0,0,0,x\n"
                 "csdm,dmrt auto,8,2,2.1,\"(1, 1, 1, 9)\",1,8,0,0,0,0,x\nEND");
     assert_runs("cat >a/spill.csv <<END\n"
-                "policy,arguments,event,seconds,on_disk,models,spilled,stored,voxels,store,commit\n"
-                "never,value,sample,0.1,5000000,1,9,9,9,9,x\nnever,value,end,1,5000000,2,9,9,9,9,x\nEND");
+                "policy,arguments,event,seconds,on_disk,models,spilled,stored,live,away,voxels,store,commit\n"
+                "never,value,sample,0.1,5000000,1,9,9,9,9,9,9,x\nnever,value,end,1,5000000,2,9,9,9,9,9,9,x\nEND");
     assert_runs(STUDY "--only figures --out a");
     assert_said("wrote 14 pictures in a");
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {

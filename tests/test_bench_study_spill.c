@@ -46,7 +46,10 @@ static void all_of_it_leaves_nothing(void **state)
     assert_runs("! grep -E '^[a-z]+,[a-z]+,killed,[0-9.]+,[1-9]' a/spill.csv");
     assert_runs("! grep -E '^(auto|session),value,end,[0-9.]+,[1-9]' a/spill.csv");
     assert_runs("grep -E '^never,value,end,[0-9.]+,[1-9]' a/spill.csv");
-    assert_runs("grep -q 'study: spill' a/study.md && grep -q 'study: best' a/study.md");
+    assert_runs("awk -F, '$1 == \"auto\" && $3 == \"sample\" && $9 > $12 && $10 > 0 { found = 1 } "
+                "END { exit !found }' a/spill.csv");
+    assert_runs("grep -q 'study: live' a/study.md && grep -q 'study: spill' a/study.md");
+    assert_runs("grep -q 'study: best' a/study.md");
     assert_runs("! pgrep -f \"$PWD/spilled\"");
 }
 

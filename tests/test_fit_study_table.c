@@ -230,14 +230,15 @@ static void bytes_on_disk_are_summed(void **state)
 {
     (void)state;
     study_spill_table t = {.path = "spill.csv"}, again;
-    const struct { const char *event; double seconds; int64_t on_disk, models, spilled; } rows[] = {
-        {STUDY_SPILL_SAMPLE, 0, 0, 0, 0},      {STUDY_SPILL_SAMPLE, 1, 100, 0, 0}, {STUDY_SPILL_SAMPLE, 2, 50, 1, 700},
-        {STUDY_SPILL_SAMPLE, 4, 50, 3, 1100},  {STUDY_SPILL_END, 5, 7, 3, 1100},   {STUDY_SPILL_KILLED, 3, 1, 2, 0},
+    const struct { const char *event; double seconds; int64_t on_disk, models, spilled, live, away; } rows[] = {
+        {STUDY_SPILL_SAMPLE, 0, 0, 0, 0, 50, 0},         {STUDY_SPILL_SAMPLE, 1, 100, 0, 0, 349, 260},
+        {STUDY_SPILL_SAMPLE, 2, 50, 1, 700, 299, 240},   {STUDY_SPILL_SAMPLE, 4, 50, 3, 1100, 98, 0},
+        {STUDY_SPILL_END, 5, 7, 3, 1100, 999, 999},      {STUDY_SPILL_KILLED, 3, 1, 2, 0, 999, 999},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         study_spill_row row = {.policy = "never", .arguments = "value", .seconds = rows[i].seconds,
                                .on_disk = rows[i].on_disk, .models = rows[i].models, .spilled = rows[i].spilled,
-                               .stored = rows[i].spilled / 2, .voxels = 10, .store = 99, .commit = "x"};
+                               .stored = rows[i].spilled / 2, .live = rows[i].live, .away = rows[i].away, .voxels = 10, .store = 99, .commit = "x"};
         snprintf(row.event, sizeof row.event, "%s", rows[i].event);
         assert_ok(study_spill_table_add(&t, &row));
     }
@@ -247,6 +248,7 @@ static void bytes_on_disk_are_summed(void **state)
     assert_true(study_disk_of(&again, "never", "value", &d));
     assert_true(d.peak == 100 && d.end == 7 && d.killed == 1);
     assert_true(d.mean == (0 + 100 + 50 * 2) / 4.);
+    assert_true(d.beyond == 349 - 99 && d.away == 260 && d.unpacked == 100);
     assert_true(d.spilled == 200 && d.stored == 100 && d.once == 500);
     assert_false(study_disk_of(&again, "auto", "value", &d));
     study_spill_table_close(&t);

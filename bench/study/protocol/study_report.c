@@ -177,6 +177,22 @@ static void put_disk(const study_spill_table *spill, FILE *to)
     end(to);
 }
 
+/* What `auto` has on the disk at most, and what it must have: what is alive and has no room in the store. */
+static void put_live(const study_spill_table *spill, FILE *to)
+{
+    study_disk d;
+    begin(to, "live");
+    fprintf(to, "| arguments | alive, beyond the store, MiB | on the disk only, MiB | per cent of that | all on the disk, "
+                "uncompressed, MiB | per cent | as it lies there, MiB | per cent |\n"
+                "|---|---|---|---|---|---|---|---|\n");
+    for (int a = 0; a < ARGUMENTS; a++)
+        if (study_disk_of(spill, "auto", arguments[a], &d) && d.beyond > 0)
+            fprintf(to, "| %s | %.1f | %.1f | %.0f | %.1f | %.0f | %.1f | %.0f |\n",
+                    a == 0 ? "by value" : "put once", mib(d.beyond), mib(d.away), 100 * d.away / d.beyond,
+                    mib(d.unpacked), 100 * d.unpacked / d.beyond, mib(d.peak), 100 * d.peak / d.beyond);
+    end(to);
+}
+
 /* The study's image, and what it saw on its disk. */
 static const double study_voxels = 145. * 174 * 145, seen_bytes = 500e9;
 
@@ -216,6 +232,7 @@ void study_report_write(const study_table *table, const study_spill_table *spill
     }
     if (spill->count > 0) {
         put_disk(spill, to);
+        put_live(spill, to);
         put_hour(spill, to);
     }
 }

@@ -42,8 +42,11 @@ const char *study_spill_policy(const study_spill_case *of);    /* "never" */
 const char *study_spill_arguments(const study_spill_case *of); /* "value", "shared" */
 
 /*
- * Run it, spilling into `directory`, and say on stdout "begin", then "model K SPILLED STORED" after each: bytes written
- * to the disk so far, and what they were there; in the end "done". Then wait until stdin is closed, and shut down.
+ * Run it, spilling into `directory`, and say on stdout "begin", then every few milliseconds "now LIVE AWAY SPILLED
+ * STORED", and "model K SPILLED STORED" after each. LIVE: bytes of values that somebody can still ask for, counted by
+ * who made them: what was put and not released, what tasks were given that are not done, what tasks returned that
+ * is not released. AWAY: of values that are on the disk only. SPILLED, STORED: bytes written to the disk so far, and
+ * what they were there. In the end "done"; then wait until stdin is closed, and shut down.
  */
 dm_status study_spill_run(const study_spill_plan *plan, const study_spill_case *of,
                           const char *directory) DM_NODISCARD;

@@ -10,7 +10,7 @@
 
 #include "bench/study/protocol/study_csv.h"
 
-enum { POLICY, ARGUMENTS, EVENT, SECONDS, ON_DISK, MODELS, SPILLED, STORED, VOXELS, STORE, COMMIT };
+enum { POLICY, ARGUMENTS, EVENT, SECONDS, ON_DISK, MODELS, SPILLED, STORED, LIVE, AWAY, VOXELS, STORE, COMMIT };
 
 dm_status study_spill_table_add(study_spill_table *t, const study_spill_row *row)
 {
@@ -37,6 +37,8 @@ static dm_status take(void *context, const study_csv_row *from)
     DM_TRY(study_csv_whole(from, MODELS, 0, INT64_MAX, &row.models));
     DM_TRY(study_csv_whole(from, SPILLED, 0, INT64_MAX, &row.spilled));
     DM_TRY(study_csv_whole(from, STORED, 0, INT64_MAX, &row.stored));
+    DM_TRY(study_csv_whole(from, LIVE, 0, INT64_MAX, &row.live));
+    DM_TRY(study_csv_whole(from, AWAY, 0, INT64_MAX, &row.away));
     DM_TRY(study_csv_whole(from, VOXELS, 1, INT64_MAX, &row.voxels));
     DM_TRY(study_csv_whole(from, STORE, 1, INT64_MAX, &row.store));
     DM_TRY(study_csv_text(from, COMMIT, row.commit, sizeof row.commit));
@@ -56,9 +58,9 @@ static void print_rows(const study_spill_table *t, FILE *to)
     fprintf(to, "%s\n", STUDY_SPILL_HEADER);
     for (size_t i = 0; i < t->count; i++) {
         const study_spill_row *r = &t->rows[i];
-        fprintf(to, "%s,%s,%s,%.4f,%lld,%lld,%lld,%lld,%lld,%lld,%s\n", r->policy, r->arguments, r->event, r->seconds,
-                (long long)r->on_disk, (long long)r->models, (long long)r->spilled, (long long)r->stored,
-                (long long)r->voxels, (long long)r->store, r->commit);
+        fprintf(to, "%s,%s,%s,%.4f,%lld,%lld,%lld,%lld,%lld,%lld,%lld,%lld,%s\n", r->policy, r->arguments, r->event,
+                r->seconds, (long long)r->on_disk, (long long)r->models, (long long)r->spilled, (long long)r->stored,
+                (long long)r->live, (long long)r->away, (long long)r->voxels, (long long)r->store, r->commit);
     }
 }
 

@@ -8,7 +8,8 @@
 
 #include "dm/dm.h"
 
-#define STUDY_SPILL_HEADER "policy,arguments,event,seconds,on_disk,models,spilled,stored,voxels,store,commit"
+#define STUDY_SPILL_HEADER \
+    "policy,arguments,event,seconds,on_disk,models,spilled,stored,live,away,voxels,store,commit"
 
 /* Events. */
 #define STUDY_SPILL_SAMPLE "sample" /* while models run */
@@ -21,6 +22,8 @@ typedef struct study_spill_row {
     int64_t on_disk;          /* bytes of blocks */
     int64_t models;           /* that are done */
     int64_t spilled, stored;  /* by then: bytes of values, and of them as they lay there */
+    int64_t live;             /* bytes of values, at that moment, as the program counts them */
+    int64_t away;             /* bytes of values that are on the disk only, as dm_stats has it */
     int64_t voxels;           /* of a model */
     int64_t store;            /* bytes it holds */
     char commit[64];

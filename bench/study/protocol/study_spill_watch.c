@@ -168,13 +168,15 @@ static int watch_end(watch *w)
 
 static void take_line(watch *w, const char *line)
 {
-    long long models, spilled, stored;
+    long long models, spilled, stored, live, away;
     if (strcmp(line, "begin") == 0)
         w->begun = true, w->began_ns = bench_now_ns();
     else if (strcmp(line, "done") == 0)
         w->done = true;
     else if (sscanf(line, "model %lld %lld %lld", &models, &spilled, &stored) == 3)
         w->now.models = models, w->now.spilled = spilled, w->now.stored = stored;
+    else if (sscanf(line, "now %lld %lld %lld %lld", &live, &away, &spilled, &stored) == 4)
+        w->now.live = live, w->now.away = away, w->now.spilled = spilled, w->now.stored = stored;
 }
 
 /* What it says within a few milliseconds. */
@@ -224,7 +226,7 @@ static dm_status ended_early(const watch *w)
 /* Looks until it is done. Not every look is worth a row: those that changed nothing are left out but the last. */
 static dm_status sample(study_spill_table *t, watch *w)
 {
-    int64_t last = -1, models = -1;
+    int64_t last = -1, models = -1, live = -1, away = -1;
     study_spill_row unchanged = {0};
     while (!w->done) {
         listen_to(w);
@@ -233,7 +235,7 @@ static dm_status sample(study_spill_table *t, watch *w)
             return ended_early(w);
         if (!w->begun)
             continue;
-        if (w->now.on_disk == last && w->now.models == models) {
+        if (w->now.on_disk == last && w->now.models == models && w->now.live == live && w->now.away == away) {
             unchanged = w->now;
             continue;
         }
@@ -246,6 +248,8 @@ static dm_status sample(study_spill_table *t, watch *w)
         }
         last = w->now.on_disk;
         models = w->now.models;
+        live = w->now.live;
+        away = w->now.away;
         DM_TRY(keep(t, w, STUDY_SPILL_SAMPLE));
     }
     return keep(t, w, STUDY_SPILL_SAMPLE);

@@ -142,13 +142,22 @@ static bool is_case(const study_spill_row *row, const char *policy, const char *
     return strcmp(row->policy, policy) == 0 && strcmp(row->arguments, arguments) == 0;
 }
 
+static double more(double a, double b)
+{
+    return a > b ? a : b;
+}
+
 /* One sample after another: the area below, and the end of the last model. */
 static void add_sample(study_disk *disk, const study_spill_row *row, const study_spill_row **last, double *area)
 {
     if (*last)
         *area += (double)(*last)->on_disk * (row->seconds - (*last)->seconds);
     *last = row;
-    disk->peak = (double)row->on_disk > disk->peak ? (double)row->on_disk : disk->peak;
+    disk->peak = more(disk->peak, (double)row->on_disk);
+    disk->beyond = more(disk->beyond, (double)(row->live - row->store));
+    disk->away = more(disk->away, (double)row->away);
+    if (row->stored > 0)
+        disk->unpacked = more(disk->unpacked, (double)row->on_disk * (double)row->spilled / (double)row->stored);
 }
 
 bool study_disk_of(const study_spill_table *t, const char *policy, const char *arguments, study_disk *disk)

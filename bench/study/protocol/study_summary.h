@@ -48,6 +48,8 @@ double study_price(int cpus);
 typedef struct study_disk {
     const char *policy, *arguments;
     double peak, mean, end, killed; /* bytes on disk; -1: not seen */
+    double beyond, away, unpacked;  /* peaks: of what is alive minus the store; of values on the disk only; of what is
+                                     * on the disk, as it was before it was compressed */
     double spilled, stored;         /* bytes of a model after the first */
     double once;                    /* bytes beyond that, of the first */
     double seconds;                 /* of a model */
