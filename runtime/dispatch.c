@@ -248,7 +248,7 @@ void dmi_feed_blocked(dmi_session *session, dmi_lane *lane)
     if (!lane->blocked || lane->run_now != 0 || lane->condemned != DM_OK ||
         (session->scarce && dmi_somebody_works(session)))
         return;
-    uint32_t index = dmi_runnable_toward(session, lane->blocked_on);
+    uint32_t index = dmi_runnable_toward(session, lane);
     if (index == UINT32_MAX)
         return;
     if (session->away != 0 && !dmi_inputs_are_at_hand(session, index)) {

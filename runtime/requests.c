@@ -416,6 +416,8 @@ static bool heed_blocked(dmi_session *session, dmi_lane *lane, const dmi_message
         return false;
     if (!lane->blocked)
         session->blocked_lanes++;
+    if (!lane->blocked || lane->blocked_on != index)
+        lane->walk = 0;
     lane->blocked = true;
     lane->blocked_on = index;
     if (seen == lane->run_count)

@@ -40,14 +40,25 @@ static uint32_t look_at_inputs(dmi_session *session, uint32_t index, uint32_t *s
     return UINT32_MAX;
 }
 
-uint32_t dmi_runnable_toward(dmi_session *session, uint32_t index)
+/* Did the lane's last walk, which set out from what it still waits for, meet it? */
+static bool was_met(dmi_session *session, const dmi_lane *lane, uint32_t link)
 {
-    uint32_t stack = 0, found = UINT32_MAX;
+    return lane->walk != 0 && dmi_task_at(session, link - 1)->walk == WALKS_BEFORE + lane->walk;
+}
+
+uint32_t dmi_runnable_toward(dmi_session *session, dmi_lane *lane)
+{
+    uint32_t stack = 0, found = UINT32_MAX, index = lane->blocked_on;
     if (session->ready_first == 0)
         return UINT32_MAX;
     if (dmi_task_at(session, index)->state == DMI_TASK_QUEUED)
         return index;
-    session->walks++;
+    /* What became ready when the last one was done is mostly at an end of the queue. */
+    if (was_met(session, lane, session->ready_first))
+        return session->ready_first - 1;
+    if (was_met(session, lane, session->ready_last))
+        return session->ready_last - 1;
+    lane->walk = ++session->walks;
     meet(session, index, &stack);
     while (stack != 0 && found == UINT32_MAX) {
         uint32_t next = stack - 1;
