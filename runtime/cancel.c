@@ -36,17 +36,36 @@ static void count_asks(dmi_lane *lane)
     dmi_word_publish(&lane->down->asks, asks);
 }
 
+static void ask_at(dmi_lane *lane, dmi_cancel *cancel, uint16_t place)
+{
+    dmi_word_publish(&lane->down->asked[place - 1], cancel->serial);
+    cancel->place = place;
+    count_asks(lane);
+    dmi_lane_wake(lane);
+}
+
 /* With no word free it is asked later. */
 static void ask(dmi_session *session, dmi_cancel *cancel)
 {
     dmi_lane *lane = &session->lanes[cancel->lane];
-    for (uint16_t i = 0; i < DMI_ASKED && cancel->place == 0; i++) {
-        if (dmi_word_peek(&lane->down->asked[i]) != 0)
+    for (uint16_t i = 0; i < DMI_ASKED && cancel->place == 0; i++)
+        if (dmi_word_peek(&lane->down->asked[i]) == 0)
+            ask_at(lane, cancel, (uint16_t)(i + 1));
+}
+
+/* It runs, and there was no word for it: one that waits below it on that stack is in the list before it, since what a
+ * task has submitted comes after it, and can do nothing before this one is done. It is asked again later. */
+static void ask_instead_of_one_below(dmi_session *session, dmi_cancel *cancel)
+{
+    dmi_lane *lane = &session->lanes[cancel->lane];
+    for (uint32_t i = 0; i < session->cancel_count && session->cancels[i].serial != cancel->serial; i++) {
+        dmi_cancel *other = &session->cancels[i];
+        if (other->lane != cancel->lane || !other->begun || other->place == 0 ||
+            dmi_word_peek(&lane->down->asked[other->place - 1]) != other->serial)
             continue;
-        dmi_word_publish(&lane->down->asked[i], cancel->serial);
-        cancel->place = (uint16_t)(i + 1);
-        count_asks(lane);
-        dmi_lane_wake(lane);
+        ask_at(lane, cancel, other->place);
+        other->place = 0;
+        return;
     }
 }
 
@@ -201,6 +220,8 @@ static void press(dmi_session *session, dmi_cancel *cancel)
     if (running && !cancel->begun)
         cancel->kill_at_ms = time_to_kill(session, cancel, now);
     cancel->begun = running;
+    if (running && cancel->place == 0)
+        ask_instead_of_one_below(session, cancel);
     cancel->asked_before |= !running && cancel->place != 0;
     dmi_extra *extra = dmi_extra_make(session, cancel->index);
     if (extra) { /* without memory it would be tried again, should its worker die */

@@ -71,6 +71,14 @@ DM_REMOTE(returns_when_told)
     return dm_return(call, 42);
 }
 
+/* Far down in a chain of tasks that wait on one worker is one that stops when it is told. */
+DM_REMOTE(waits_for_the_told)
+{
+    int n;
+    DM_TRY(dm_arg(call, 0, &n));
+    return dm_get(n > 1 ? dm_remote(waits_for_the_told, n - 1) : dm_remote(stops_when_told), (void *)NULL);
+}
+
 static dm_status note_woken(dm_status status)
 {
     atomic_store(&common->woken, 1 + (int)status);
@@ -440,6 +448,32 @@ static void only_asked_in_threads(void **state)
     only_asked(DM_ENGINE_THREADS);
 }
 
+/* More lie there than can be asked at once; those on top are. */
+static void asked_far_down(dm_engine engine)
+{
+    enum { DEPTH = 300 };
+    begin(engine, 1);
+    dm_ref ref = dm_remote(waits_for_the_told, DEPTH);
+    assert_soon(atomic_load(&common->holders) == 1);
+    assert_ok(dm_cancel_within(ref, DM_NONE));
+    assert_refused(dm_get_within(ref, (void *)NULL, WATCH_PATIENCE_MS), DM_ERR_CANCELLED, "");
+    assert_soon(atomic_load(&common->told) == 1); /* it may lie on another worker */
+    assert_ok(dm_release(ref));
+    end();
+}
+
+static void asked_far_down_in_processes(void **state)
+{
+    (void)state;
+    asked_far_down(DM_ENGINE_PROCESSES);
+}
+
+static void asked_far_down_in_threads(void **state)
+{
+    (void)state;
+    asked_far_down(DM_ENGINE_THREADS);
+}
+
 static void a_second_call_sets_a_new_grace(void **state)
 {
     (void)state;
@@ -787,6 +821,8 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(the_grace_is_an_option),
     cmocka_unit_test(only_asked_in_processes),
     cmocka_unit_test(only_asked_in_threads),
+    cmocka_unit_test(asked_far_down_in_processes),
+    cmocka_unit_test(asked_far_down_in_threads),
     cmocka_unit_test(a_second_call_sets_a_new_grace),
     cmocka_unit_test(one_that_dies_meanwhile),
     ENGINE_CASES(wrong_ones),
