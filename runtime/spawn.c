@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
@@ -340,6 +341,12 @@ void dmi_child_end_group(const dmi_child *child)
     siginfo_t info = {0};
     if (waitid(P_PIDFD, (id_t)child->pidfd, &info, WEXITED | WNOHANG | WNOWAIT) == 0)
         kill(-child->pid, SIGKILL);
+}
+
+bool dmi_child_has_ended(const dmi_child *child)
+{
+    struct pollfd life = {.fd = child->pidfd, .events = POLLIN};
+    return poll(&life, 1, 0) > 0;
 }
 
 bool dmi_child_reap(const dmi_child *child, int *signal, int *exit_status)

@@ -43,6 +43,9 @@ void dmi_child_signal(const dmi_child *child, int signal);
 /* Kill what is left of a dead or living worker's process group, before it is reaped. */
 void dmi_child_end_group(const dmi_child *child);
 
+/* Is it dead, reaped or not? */
+bool dmi_child_has_ended(const dmi_child *child);
+
 /* Has it ended? Then reaps it and says how; signal 0 and status -1 if somebody else reaped it. */
 bool dmi_child_reap(const dmi_child *child, int *signal, int *exit_status);
 

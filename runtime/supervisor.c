@@ -38,7 +38,7 @@ enum {
     OUTPUT_AT_DEATH = 256 << 10, /* what the pipe may hold, and some; not what a stranger may add */
     MESSAGES_PER_TURN = 64,
     CLOSING_MS = 100,  /* for workers to end by themselves */
-    HANG_UP_MS = 50,   /* from the end of a worker's socket to its own end */
+    HANG_UP_MS = 500,  /* from the end of a worker's socket to its own end, which takes a busy machine a while */
     PUT_OFF_MOST = 4, /* so many milliseconds */
     ROOM_TICK_MS = 5,  /* while a worker waits for room in the store */
     START_PAUSE_MS = 100,
@@ -592,7 +592,8 @@ static int64_t kill_hung_up(dmi_supervisor *s, int64_t now)
             continue;
         if (now >= w->kill_at_ms) {
             w->kill_at_ms = 0;
-            condemn(w, DM_ERR_WORKER_EXITED);
+            if (!dmi_child_has_ended(&w->child)) /* else it is told of in a moment, and how it came to it */
+                condemn(w, DM_ERR_WORKER_EXITED);
         } else {
             earlier(&at, w->kill_at_ms);
         }
