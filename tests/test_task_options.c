@@ -7,6 +7,7 @@
 #include <stdatomic.h>
 
 #include "runtime/session.h"
+#include "tests/support/killer.h"
 #include "tests/support/notes.h"
 #include "tests/support/test.h"
 
@@ -445,31 +446,15 @@ static void a_cancelled_one_is_not_tried_again(void **state)
     end();
 }
 
-typedef struct killer {
-    atomic_bool stop;
-    unsigned seed;
-} killer;
-
-static void *kill_now_and_then(void *argument)
-{
-    killer *k = argument;
-    while (!atomic_load(&k->stop)) {
-        usleep((unsigned)rand_r(&k->seed) % 150000);
-        watch_kill_a_worker(&k->seed);
-    }
-    return NULL;
-}
-
 /* Priorities, names, tries and deaths, all at once: every value is right. */
 static void all_among_kills(void **state)
 {
     (void)state;
     enum { EACH = 200, KILLS_MS = 2500 };
     begin(DM_ENGINE_PROCESSES, 2);
-    killer k = {.seed = 3};
+    killer k = {.seed = 3, .most_ms = 150};
     unsigned seed = 4;
-    pthread_t thread;
-    pthread_create(&thread, NULL, kill_now_and_then, &k);
+    killer_begin(&k);
     int round = 0;
     for (int64_t until = watch_now_ms() + KILLS_MS; watch_now_ms() < until; round++) {
         dm_ref refs[EACH];
@@ -491,8 +476,7 @@ static void all_among_kills(void **state)
             atomic_store(&common->tries[round * EACH % TRIES + i], 0);
         }
     }
-    atomic_store(&k.stop, true);
-    pthread_join(thread, NULL);
+    killer_end(&k);
     print_message("%d rounds, %llu workers lost, %llu attempts repeated\n", round,
                   (unsigned long long)stats_now().workers_lost, (unsigned long long)stats_now().tasks_retried);
     end();
