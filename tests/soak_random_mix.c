@@ -9,6 +9,7 @@
 #include <malloc.h>
 
 #include "runtime/session.h"
+#include "tests/support/dawdle.h"
 #include "tests/support/killer.h"
 #include "tests/support/mixed_player.h"
 
@@ -19,6 +20,7 @@ size_t __sanitizer_get_current_allocated_bytes(void) __attribute__((weak));
 typedef struct setting {
     dm_engine engine;
     int workers, players, kill_ms; /* kill_ms: 0 for no kills */
+    bool dawdles;                  /* all sleep before some of their stores */
     size_t store_bytes;
     dm_options options;
 } setting;
@@ -33,6 +35,8 @@ static setting setting_of(uint64_t seed)
                  .players = 1 + (int)(marked_random(&random) % PLAYERS)};
     bool is_killed = s.engine == DM_ENGINE_PROCESSES && marked_random(&random) % 3 != 0;
     s.kill_ms = is_killed ? (watch_sanitized() ? 60 : 20) + (int)(marked_random(&random) % 100) : 0;
+    s.dawdles = marked_random(&random) % 3 == 0;
+    s.kill_ms *= s.dawdles ? 8 : 1; /* a start is slow, too, and must have a chance */
     s.options = (dm_options){.engine = s.engine,
                              .workers = s.workers,
                              .store_bytes = stores[marked_random(&random) % 3],
@@ -98,6 +102,8 @@ static int play_in_session(uint64_t seed, const setting *s)
     killer k = {.seed = (unsigned)seed, .most_ms = s->kill_ms};
     dm_stats stats = {0};
     int wrong = 0;
+    if (s->dawdles)
+        dawdle_begin(seed);
     session_begin_with(&s->options);
     if (s->kill_ms != 0)
         killer_begin(&k);
@@ -113,6 +119,7 @@ static int play_in_session(uint64_t seed, const setting *s)
            (unsigned long long)stats.tasks_retried, (unsigned long long)stats.tasks_failed,
            (unsigned long long)stats.spilled_total >> 20);
     dm_shutdown();
+    dawdle_end();
     return wrong;
 }
 
@@ -121,8 +128,8 @@ static int play_round(uint64_t seed, const residue *before)
 {
     char said[4096];
     setting s = setting_of(seed);
-    printf("seed %llu: %s, %d workers, %d players, store %zu MiB: ", (unsigned long long)seed,
-           s.engine == DM_ENGINE_THREADS ? "threads" : "processes", s.workers, s.players,
+    printf("seed %llu: %s%s, %d workers, %d players, store %zu MiB: ", (unsigned long long)seed,
+           s.dawdles ? "slow " : "", s.engine == DM_ENGINE_THREADS ? "threads" : "processes", s.workers, s.players,
            s.options.store_bytes >> 20);
     fflush(stdout);
     int wrong = play_in_session(seed, &s);
@@ -165,6 +172,11 @@ static int soak(uint64_t seed, int rounds)
     return wrong;
 }
 
+__attribute__((constructor)) static void set_up(void)
+{
+    test_worker_setup = dawdle_join;
+}
+
 int main(int argc, char **argv)
 {
     int status, rounds = 1500;
@@ -175,7 +187,7 @@ int main(int argc, char **argv)
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--short") == 0) {
             is_short = true;
-            rounds = 5;
+            rounds = 4;
         } else if (strcmp(argv[i], "--seed") == 0 && i + 1 < argc) {
             seed = strtoull(argv[++i], NULL, 10);
         } else if (strcmp(argv[i], "--rounds") == 0 && i + 1 < argc) {

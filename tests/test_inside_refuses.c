@@ -23,8 +23,9 @@ DM_REMOTE(inside_number)
 
 DM_REMOTE(inside_length)
 {
-    const char *text;
-    DM_TRY(dm_arg(call, 0, &text));
+    const char *text = "";
+    for (int i = dm_arg_count(call) - 1; i >= 0; i--)
+        DM_TRY(dm_arg(call, i, &text));
     size_t length = strlen(text);
     for (size_t i = 0; i < length; i++)
         if (text[i] != (char)('a' + (length + i) % 26))
@@ -83,17 +84,26 @@ static void text_of(char *text, size_t length)
     text[length] = 0;
 }
 
-/* A named task with an argument of each length around the places where it is stored in another way. */
-static bool named(size_t length)
+/* A named task with so many arguments of this length, around the places where they are stored in another way. */
+static bool named_with(size_t length, size_t count)
 {
+    enum { MOST = 20 };
     char text[2000];
+    dm_value values[MOST];
     size_t found = 0;
     text_of(text, length);
-    dm_ref ref = dm_remote_with((&(dm_task_options){.name = "one with a name"}), inside_length, text);
+    for (size_t i = 0; i < count; i++)
+        values[i] = dm_value_string(text);
+    dm_ref ref = dm_submit(&inside_length, (&(dm_task_options){.name = "one with a name"}), values, count);
     dm_status status = dm_get(ref, &found);
     bool good = length % 2 ? status == DM_ERR_TASK_FAILED && strstr(dm_last_error(), "one with a name: an odd length")
                            : status == DM_OK && found == length;
     return dm_release(ref) == DM_OK && good;
+}
+
+static bool named(size_t length)
+{
+    return named_with(length, 1) && named_with(length, 4) && (length % 50 != 0 || named_with(length, 20));
 }
 
 DM_REMOTE(inside_named)

@@ -6,15 +6,10 @@
  * Needs the hook before each store, which is there with assertions on (DM_DEBUG). DM_TEST_SEED repeats
  * what a failure says, as far as the kernel lets it.
  */
-#include <errno.h>
-#include <time.h>
-
-#include "objectstore/word.h"
+#include "tests/support/dawdle.h"
 #include "tests/support/nested.h"
 
-enum { SHORT_IN = 16, SHORT_US = 400, LONG_IN = 400, LONG_US = 30000, NUMBERS = 300 };
-
-static uint64_t seed;
+enum { NUMBERS = 300 };
 
 static uint64_t given_seed(void)
 {
@@ -22,39 +17,21 @@ static uint64_t given_seed(void)
     return text ? strtoull(text, NULL, 10) : 0;
 }
 
-/* Of this thread: which stores it sleeps before, and how long. */
-static uint64_t random_word(void)
-{
-    static _Thread_local uint64_t word;
-    if (word == 0)
-        word = (seed + (uint64_t)gettid()) * 0x9e3779b97f4a7c15u | 1;
-    word ^= word << 13;
-    word ^= word >> 7;
-    word ^= word << 17;
-    return word;
-}
-
 static _Thread_local int slow_stores; /* so many to come are slow */
 
-static void dawdle(void)
+static void dawdle_here(void)
 {
-    uint64_t word = random_word();
     if (slow_stores > 0) {
         slow_stores--;
-        usleep(LONG_US);
+        usleep(DAWDLE_LONG_US);
     }
-    unsigned most_us = word % LONG_IN == 0 ? LONG_US : word % SHORT_IN == 0 ? SHORT_US : 0;
-    if (most_us == 0)
-        return;
-    int error = errno; /* a store does not change it */
-    nanosleep(&(struct timespec){.tv_nsec = (long)((word >> 32) % most_us) * 1000}, NULL);
-    errno = error;
+    dawdle();
 }
 
 static void set_up_worker(void)
 {
-    seed = given_seed();
-    dmi_step_hook = dawdle;
+    dawdle_seed = given_seed();
+    dmi_step_hook = dawdle_here;
 }
 
 /* Publishes its result long before it says so. */
@@ -147,9 +124,9 @@ static void all(dm_engine engine)
 {
     residue before;
     residue_begin(&before);
-    seed = given_seed() ? given_seed() : (uint64_t)watch_now_ms();
-    printf("seed %llu\n", (unsigned long long)seed);
-    dmi_step_hook = dawdle;
+    dawdle_seed = given_seed() ? given_seed() : (uint64_t)watch_now_ms();
+    printf("seed %llu\n", (unsigned long long)dawdle_seed);
+    dmi_step_hook = dawdle_here;
     for (int workers = 1; workers <= 3; workers++) {
         chains(engine, workers);
         refs_of_the_slow(engine, workers);
