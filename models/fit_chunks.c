@@ -242,6 +242,7 @@ static dm_status choose_cut(const dm_fit_options *options, size_t n_voxels, int 
 /* The tasks under way: chunks `gathered` up to `submitted`, in a ring. */
 typedef struct flight {
     cut cut;
+    int workers;
     dm_signals *signals;
     dm_value *arguments; /* of one task */
     dm_ref *blocks;      /* of one task */
@@ -346,14 +347,44 @@ static dm_status gather_next(run *r, flight *l, const dm_fit_options *options)
     return status;
 }
 
+/*
+ * How many results are gathered at a time. Where there are as many workers as cores, each time that
+ * the driver wakes it takes a core from a worker, in the midst of a voxel: with small chunks that
+ * cost more than sending them. So it sleeps until some are there; as few as leave enough to do for
+ * the workers meanwhile, and as stay in the cache until they are read.
+ */
+enum { LEFT_PER_WORKER = 4, MOST_BATCH_BYTES = 1 << 20 };
+
+static size_t choose_batch(const run *r, const flight *l)
+{
+    const size_t chunk_bytes = longest_chunk(&l->cut) * r->fit->n_results * sizeof(double);
+    const size_t left = (size_t)(l->workers > 0 ? l->workers : 1) * LEFT_PER_WORKER;
+    const size_t under_way = l->submitted - l->gathered;
+    const size_t most = MOST_BATCH_BYTES / chunk_bytes;
+    const size_t batch = under_way > left ? (under_way - left) / 2 : 0;
+    return batch < most ? batch : most;
+}
+
+/* How many to gather now: the batch, when its last one is there; one, if that takes long or failed. */
+static size_t await_batch(const flight *l, size_t batch)
+{
+    if (batch < 2)
+        return 1;
+    const dm_ref last = l->refs[(l->gathered + batch - 1) % l->window];
+    return dm_get_within(last, (void *)0, LOOK_MS) == DM_OK ? batch : 1;
+}
+
 static dm_status fly(run *r, flight *l, const dm_fit_options *options)
 {
     while (l->gathered < l->cut.n_chunks) {
         while (l->submitted < l->cut.n_chunks && l->submitted - l->gathered < l->window)
             DM_TRY(submit_next(r, l));
-        DM_TRY(gather_next(r, l, options));
-        if (options && options->progress)
-            options->progress(options->context, chunk_begin(&l->cut, l->gathered), l->cut.n_voxels);
+        for (size_t some = await_batch(l, choose_batch(r, l)); some > 0; some--) {
+            DM_TRY(gather_next(r, l, options));
+            if (options && options->progress)
+                options->progress(options->context, chunk_begin(&l->cut, l->gathered),
+                                  l->cut.n_voxels);
+        }
     }
     return DM_OK;
 }
@@ -374,7 +405,7 @@ static dm_status with_tasks(run *r, dm_signals *signals, const dm_fit_options *o
 {
     dm_stats session;
     DM_TRY(dm_stats_get(&session));
-    flight l = {.setup = DM_NO_REF, .signals = signals};
+    flight l = {.setup = DM_NO_REF, .signals = signals, .workers = session.workers};
     DM_TRY(choose_cut(options, r->fit->mask->n, session.workers, &l.cut));
     r->report.n_chunks = l.cut.n_chunks;
     l.window = choose_window(r, &l.cut, &session);
