@@ -18,7 +18,7 @@
 #include "dm/fit.h"
 #include "models/isa.h"
 
-enum { VOXELS = 230, MOST_VALUES = 45 }; /* 3 chunks of 112, of which one is short */
+enum { VOXELS = 120, MOST_VALUES = 45 }; /* two chunks of 112, of which one is short */
 
 typedef enum { CSD, FREE_WATER, MODELS } which_model;
 static const size_t n_values[MODELS] = {[CSD] = 45, [FREE_WATER] = DM_FWDTI_PARAMETERS};
