@@ -6,6 +6,8 @@
 enum {
     WINDOW_NS = 200000,      /* work a lane holds at most */
     WINDOW_TASKS = 1000,     /* and tasks: somewhat less than the ring */
+    FEW_TASKS = 48,          /* but so many of longer ones: the driver is woken about twice for each window, and */
+    FEW_TASKS_NS = 2000000,  /* where all cores work, that takes one from a worker. No more work than this, though */
     CONSOLIDATE_NS = 30000,  /* what waking another core costs */
     EARLY_NS = 20000,        /* so that an input is there well before its worker hands the task back */
     ONE_DOES_NS = 300,       /* submitting a task costs about this: one worker keeps up with shorter ones */
@@ -24,7 +26,8 @@ uint64_t dmi_policy_window(uint64_t mean_ns)
 {
     if (mean_ns == 0)
         return 2;
-    uint64_t tasks = WINDOW_NS / mean_ns;
+    uint64_t tasks = WINDOW_NS / mean_ns, few = min(FEW_TASKS_NS / mean_ns, FEW_TASKS);
+    tasks = tasks < few ? few : tasks;
     return tasks < 2 ? 2 : min(tasks, WINDOW_TASKS);
 }
 

@@ -50,6 +50,15 @@ static void nobody_with_a_full_window_is_chosen(void **state)
     }
 }
 
+/* Tasks of 20 us to 1 ms: a driver that is woken for each takes the core of a worker as often. */
+static void longer_tasks_are_held_for_some_wakes(void **state)
+{
+    (void)state;
+    assert_in_range(dmi_policy_window(20000), 20, 100);
+    assert_in_range(dmi_policy_window(300000), 4, 10);
+    assert_int_equal(dmi_policy_window(10000000), 2);
+}
+
 /* One worker keeps up with a driver whose tasks cost less than submitting them. */
 static void no_idle_worker_is_woken_for_the_shortest_tasks(void **state)
 {
@@ -149,6 +158,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_window_fits_the_ring),
         cmocka_unit_test(nobody_with_a_full_window_is_chosen),
+        cmocka_unit_test(longer_tasks_are_held_for_some_wakes),
         cmocka_unit_test(no_idle_worker_is_woken_for_the_shortest_tasks),
     cmocka_unit_test(the_least_busy_gets_long_tasks),
         cmocka_unit_test(short_tasks_stay_together),
