@@ -61,8 +61,14 @@ static void what_is_no_directory(void **state)
     refused(in(place, "missing"), DM_ERR_OPTION, "create it or set DM_SPILL_DIR");
     refused("", DM_ERR_OPTION, "DM_SPILL_DIR");
     refused(":::", DM_ERR_OPTION, "DM_SPILL_DIR");
+    enum { MANY = 65 };
+    char many[MANY * (sizeof place + 1)] = "";
+    for (int i = 0; i < MANY; i++)
+        strcat(strcat(many, place), ":");
+    refused(many, DM_ERR_OPTION, "more than 64 spill directories are named");
     close(open(in(place, "file"), O_CREAT | O_WRONLY, 0600));
     refused(in(place, "file"), DM_ERR_OPTION, "Not a directory");
+    refused(in(place, "file/below"), DM_ERR_OPTION, "Not a directory");
 }
 
 static void links(void **state)
@@ -72,6 +78,8 @@ static void links(void **state)
     refused(in(place, "link"), DM_ERR_SPILL_UNSAFE, "symbolic link");
     refused(in(place, "link/"), DM_ERR_SPILL_UNSAFE, "symbolic link");
     refused(in(place, "link///"), DM_ERR_SPILL_UNSAFE, "symbolic link");
+    assert_int_equal(symlink("round", in(place, "round")), 0);
+    refused(in(place, "round/and/round"), DM_ERR_SPILL_UNSAFE, "symbolic link");
 }
 
 static void directories_that_everybody_may_rename_in(void **state)

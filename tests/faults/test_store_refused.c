@@ -269,12 +269,14 @@ static void nameless_files(void **state)
     (void)state;
     spilling(false, 0);
     spilling(false, EOPNOTSUPP);
+    spilling(false, EINTR);
 }
 
 static void visible_files(void **state)
 {
     (void)state;
     spilling(true, 0);
+    spilling(true, ENOMEM);
 }
 
 static const struct CMUnitTest tests[] = {
