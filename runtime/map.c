@@ -282,9 +282,18 @@ static dm_status submit(map *m, size_t first, size_t n, dm_ref *ref)
     return dm_release(filled);
 }
 
+/* Until it is known how large chunks are to be, no more than keeps the workers busy: whole windows of chunks of one
+ * item, of four, of sixteen cost more than the items, if a function is better at many of them. */
+static size_t window_now(const map *m)
+{
+    if (m->pace.fixed || m->pace.settled || m->options->in_flight)
+        return m->window;
+    return least(m->window, m->pace.workers * MIN_WINDOW_PER_WORKER);
+}
+
 static dm_status launch(map *m)
 {
-    while (m->in_flight < m->window && m->next < m->n && m->failure == DM_OK) {
+    while (m->in_flight < window_now(m) && m->next < m->n && m->failure == DM_OK) {
         size_t n = dmi_pace_next(&m->pace, m->n - m->next);
         chunk *c = &m->chunks[m->in_flight];
         *c = (chunk){m->next, n, m->gathered, dmi_now_ns(), ++m->submitted};

@@ -37,5 +37,6 @@ void dmi_pace_learn(dmi_pace *pace, uint64_t number, size_t items, size_t passed
         most = pace->items; /* it was one of the tail */
     size_t least = pace->items / GROWTH;
     least = least ? least : 1;
+    pace->settled |= wanted < (double)most || most == pace->most;
     pace->items = wanted >= (double)most ? most : clamp((size_t)wanted, least, most);
 }

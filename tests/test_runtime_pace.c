@@ -47,6 +47,25 @@ static void it_begins_small_and_grows_by_steps(void **state)
     assert_true(pace.items > 1 && pace.items <= 8);
 }
 
+/* Until then a map has few chunks under way. */
+static void it_knows_when_it_has_arrived(void **state)
+{
+    (void)state;
+    dmi_pace pace = fresh(2, 1 << 20), small = fresh(2, 8), slow = fresh(2, 1 << 20);
+    for (uint64_t i = 1; !pace.settled && i < 40; i++) {
+        size_t items = dmi_pace_next(&pace, (size_t)1 << 40);
+        assert_true(items < DMI_PACE_TARGET_NS / 1000);
+        dmi_pace_learn(&pace, i, items, items * 2, items * 1000);
+    }
+    assert_true(pace.settled && pace.items == DMI_PACE_TARGET_NS / 1000);
+    dmi_pace_learn(&small, 1, 1, 2, 1);
+    assert_false(small.settled);
+    dmi_pace_learn(&small, 2, 4, 8, 4);
+    assert_true(small.settled && small.items == 8); /* not for want of knowledge, but of memory */
+    dmi_pace_learn(&slow, 1, 1, 2, DMI_PACE_TARGET_NS);
+    assert_true(slow.settled && slow.items == 1);
+}
+
 static void one_that_was_overtaken_says_nothing(void **state)
 {
     (void)state;
@@ -108,6 +127,7 @@ static void never_none_and_never_too_many(void **state)
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(a_task_takes_its_time),
     cmocka_unit_test(it_begins_small_and_grows_by_steps),
+    cmocka_unit_test(it_knows_when_it_has_arrived),
     cmocka_unit_test(one_that_was_overtaken_says_nothing),
     cmocka_unit_test(the_end_is_shared),
     cmocka_unit_test(what_was_chosen_stays),
