@@ -177,6 +177,27 @@ static _Noreturn void give_up(void)
     _exit(EXIT_FAILURE);
 }
 
+static void end_with_thread(void *worker)
+{
+    if (((const dmi_worker *)worker)->session != NULL)
+        return; /* the driver's process, which does not end for a task */
+    fprintf(stderr, "a task ended the thread that it ran on\n");
+    fflush(NULL);
+    _exit(EXIT_FAILURE);
+}
+
+void dmi_worker_call(dmi_worker *worker, void (*run)(void *context), void *context)
+{
+    pthread_cleanup_push(end_with_thread, worker);
+    run(context);
+    pthread_cleanup_pop(0);
+}
+
+static void serve(void *worker)
+{
+    dmi_worker_serve(worker);
+}
+
 void dmi_worker_process(int socket)
 {
     static dmi_worker worker;
@@ -193,7 +214,7 @@ void dmi_worker_process(int socket)
         give_up();
     dmi_guard_install(&worker);
     dmi_self = &worker;
-    dmi_worker_serve(&worker);
+    dmi_worker_call(&worker, serve, &worker);
     dmi_locals_destroy(worker.locals);
     fflush(NULL);
     _exit(EXIT_SUCCESS);

@@ -71,7 +71,7 @@ static void *errand_main(void *argument)
     const errand *e = argument;
     pthread_setname_np(pthread_self(), "dm-nested");
     dmi_self = e->worker;
-    e->run(e->context);
+    dmi_worker_call(e->worker, e->run, e->context);
     return NULL;
 }
 

@@ -151,6 +151,10 @@ dm_status dmi_worker_create(dmi_worker **worker, dmi_session *session, dmi_lane 
 void dmi_worker_destroy(dmi_worker *worker);
 void dmi_worker_serve(dmi_worker *worker);
 
+/* Call run(context) on this thread, whose tasks must not end it (pthread_exit): what such a task leaves is a process
+ * that lives and does nothing, so it ends, too. */
+void dmi_worker_call(dmi_worker *worker, void (*run)(void *context), void *context);
+
 /* Is this the serial engine's? Then nothing happens but what the calling thread does. */
 bool dmi_worker_is_serial(const dmi_worker *worker);
 

@@ -104,6 +104,8 @@ DM_REMOTE(dies)
         exit(3);
     if (!strcmp(how, "_exit 0"))
         _exit(0);
+    if (!strcmp(how, "pthread_exit"))
+        pthread_exit(NULL);
     if (!strcmp(how, "stack"))
         sink = recurse(0);
     if (!strcmp(how, "exec"))
@@ -252,12 +254,13 @@ static void each_way_is_named(void **state)
     dies_like_this("exit 0", DM_ERR_WORKER_EXITED, "status 0");
     dies_like_this("exit 3", DM_ERR_WORKER_EXITED, "status 3");
     dies_like_this("_exit 0", DM_ERR_WORKER_EXITED, "status 0");
+    dies_like_this("pthread_exit", DM_ERR_WORKER_EXITED, "status 1");
     dies_like_this("stack", DM_ERR_TASK_CRASH, "signal 11");
     dies_like_this("exec", DM_ERR_WORKER_EXITED, "");
     dm_stats stats;
     assert_ok(dm_stats_get(&stats));
-    assert_int_equal(stats.workers_lost, 40);
-    assert_int_equal(stats.tasks_retried, 30);
+    assert_int_equal(stats.workers_lost, 44);
+    assert_int_equal(stats.tasks_retried, 33);
     dm_shutdown();
     assert_no_residue(&before);
 }
@@ -284,6 +287,7 @@ static void who_waits_for_poison_has_an_end(void **state)
     begin(1, 2, 0);
     waiting_ends_like_this("KILL", DM_ERR_TASK_CRASH, "signal 9 (Killed)");
     waiting_ends_like_this("exit 3", DM_ERR_WORKER_EXITED, "status 3");
+    waiting_ends_like_this("pthread_exit", DM_ERR_WORKER_EXITED, "status 1");
     waiting_ends_like_this("hang", DM_ERR_TASK_TIMEOUT, "time limit passed");
     dm_shutdown();
     assert_no_residue(&before);
