@@ -318,6 +318,21 @@ static void test_existing_outputs_are_refused_without_force(void **state)
     }
 }
 
+static void test_existing_figures_are_refused_without_force(void **state)
+{
+    (void)state;
+    write_file("figures", "mine\n");
+    outcome o = FIT("--engine", "serial", "--json", at("figures"));
+    assert_refused(&o, at("figures"), "found", "--force");
+    char text[64];
+    read_file(at("figures"), text, sizeof text);
+    assert_string_equal(text, "mine\n");
+    o = FIT("--engine", "serial", "--json", at("figures"), "--force");
+    assert_fitted(&o);
+    read_file(at("figures"), text, sizeof text);
+    assert_int_equal(text[0], '{');
+}
+
 /* A grid that no default would give: oblique, in both ways of saying so, with units. */
 static void test_outputs_lie_where_the_input_lay(void **state)
 {
@@ -535,6 +550,12 @@ static void test_usage(void **state)
     o = FIT("--engine", "steam");
     assert_int_equal(o.status, 2);
     assert_says(o.err, "processes, threads or serial");
+    o = FIT("--mask", "");
+    assert_int_equal(o.status, 2);
+    assert_says(o.err, "--mask is empty");
+    o = FIT("--response=");
+    assert_int_equal(o.status, 2);
+    assert_says(o.err, "--response is empty");
     o = FIT("surplus");
     assert_int_equal(o.status, 2);
     o = run((const char *const[]){"fit", "csd", "--dwi", "x", NULL});
@@ -622,6 +643,7 @@ int main(void)
         CASE(test_single_precision_unless_asked),
         CASE(test_figures_are_json),
         CASE(test_existing_outputs_are_refused_without_force),
+        CASE(test_existing_figures_are_refused_without_force),
         CASE(test_outputs_lie_where_the_input_lay),
         CASE(test_zero_outside_the_mask),
         CASE(test_nan_voxels_are_counted_and_stop_nothing),

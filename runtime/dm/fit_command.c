@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 /* ---- options ---- */
@@ -95,8 +96,6 @@ static int check_request(const fit_command *c, const fit_request *r)
                                            : NULL;
     if (missing)
         return command_usage(c->as, "%s is missing", missing);
-    if (!*r->out)
-        return command_usage(c->as, "--out is empty; a folder was expected");
     if (r->cut.chunks && r->cut.voxels_per_chunk)
         return command_usage(c->as, "--chunks and --voxels-per-chunk exclude each other");
     return DM_EXIT_OK;
@@ -115,13 +114,14 @@ static void join_options(const fit_command *c, struct option all[FIT_MOST_OPTION
 static int read_request(const fit_command *c, int argc, char **argv, fit_request *r, void *own)
 {
     struct option all[FIT_MOST_OPTIONS];
-    int option;
+    int option, which = 0;
     join_options(c, all);
     *r = (fit_request){0};
     optind = 1;
-    while ((option = getopt_long(argc, argv, "", all, NULL)) != -1) {
+    while ((option = getopt_long(argc, argv, "", all, &which)) != -1) {
         int status = option == '?' ? command_usage(c->as, "an option is unknown, incomplete or "
                                                    "ambiguous")
+                     : optarg && !*optarg ? command_usage(c->as, "--%s is empty", all[which].name)
                      : option >= FIT_OWN_OPTION ? c->take(option, optarg, r, own)
                                                 : take_shared(c, option, optarg, r);
         if (status != DM_EXIT_OK || r->help)
@@ -171,6 +171,17 @@ static void end_by_signal(void)
     raise(signal);
 }
 
+/* The figures are a file of ours as the maps are: refused before anything is computed. What is no regular file, like
+ * a pipe, has nothing to lose. */
+static dm_status check_figures(const fit_request *r)
+{
+    struct stat found;
+    if (!r->json || !fit_prints(r) || r->force || stat(r->json, &found) != 0 || !S_ISREG(found.st_mode))
+        return DM_OK;
+    return dmi_error(DM_ERR_IO, "%s: a file was found here already; give --force to replace it, or another --json",
+                     r->json);
+}
+
 int fit_command_run(const fit_command *c, int argc, char **argv, void *own)
 {
     fit_request r;
@@ -182,7 +193,9 @@ int fit_command_run(const fit_command *c, int argc, char **argv, void *own)
     if (dm_init(&r.session) != DM_OK)
         return command_failed();
     listen_for_signals();
-    dm_status status = c->fit(&r, own);
+    dm_status status = check_figures(&r);
+    if (status == DM_OK)
+        status = c->fit(&r, own);
     int result = status == DM_OK ? DM_EXIT_OK : command_failed();
     dm_shutdown();
     if (status == DM_ERR_CANCELLED)
