@@ -352,7 +352,8 @@ DM_API dm_status dm_init(const dm_options *options) DM_NODISCARD;
 /*
  * End the session: unfinished tasks are abandoned, workers ended and reaped, all memory given back.
  * Views and refs are void from here on. Calls of other threads end first: those that wait return
- * DM_ERR_SHUT_DOWN. Does nothing without a session. Blocks, well under a second.
+ * DM_ERR_SHUT_DOWN. Does nothing without a session. Blocks, well under a second; with engine threads until the tasks
+ * that run have returned, for a thread cannot be ended from outside.
  */
 DM_API void dm_shutdown(void);
 
