@@ -41,6 +41,7 @@ enum {
     HANG_UP_MS = 500,  /* from the end of a worker's socket to its own end, which takes a busy machine a while */
     PUT_OFF_MOST = 4, /* so many milliseconds */
     ROOM_TICK_MS = 5,  /* while a worker waits for room in the store */
+    YOUNG_MS = 1000,  /* a worker that ends sooner, and has not begun a task, came to nothing */
     START_PAUSE_MS = 100,
     START_PAUSE_MOST_MS = 1000,
     STRIKES_OUT = 100, /* failed starts in a row: so many of STRIKE, or of STRIKE_KILLED */
@@ -61,6 +62,8 @@ typedef struct ward {
     uv_poll_t polls[WIRES];
     int open_polls;
     bool greeted;
+    int64_t greeted_ms;
+    bool served; /* before it ended */
     int64_t kill_at_ms; /* 0, or: its socket has ended, and it has until then */
     char running[256];  /* for the prefix of its output */
     char last_line[256];
@@ -187,7 +190,7 @@ static void heed_hello(ward *w, const dmi_control *message)
         return;
     }
     w->greeted = true;
-    s->strikes = 0;
+    w->greeted_ms = dmi_now_ms();
     s->next_start_ms = 0;
     if (message->abi == DMI_ABI && message->functions == dmi_registry_hash())
         return;
@@ -289,6 +292,19 @@ static void break_unstartable(dmi_supervisor *s, const char *what, const char *l
     break_session(s, DM_ERR_WORKERS_UNSTARTABLE, reason);
 }
 
+static bool has_served(const ward *w)
+{
+    return w->greeted && (dmi_word_load(&w->lane->up->claim) != 0 || dmi_now_ms() - w->greeted_ms >= YOUNG_MS);
+}
+
+/* A worker that serves ends the row of failed starts. */
+static void forgive(dmi_supervisor *s)
+{
+    for (uint32_t i = 0; i < s->session->lane_limit && s->strikes != 0; i++)
+        if (s->wards[i] && has_served(s->wards[i]))
+            s->strikes = 0;
+}
+
 /*
  * A start that came to nothing. The next one waits, longer each time; after five there is no next,
  * unless other workers live: then it may have been bad luck, or a limit of processes.
@@ -296,6 +312,7 @@ static void break_unstartable(dmi_supervisor *s, const char *what, const char *l
 static void start_failed(dmi_supervisor *s, int weight, const char *what, const char *last_line)
 {
     int64_t now = dmi_now_ms();
+    forgive(s);
     if (s->strikes == 0)
         s->failing_since_ms = now;
     s->strikes += weight;
@@ -311,6 +328,11 @@ static void start_failed(dmi_supervisor *s, int weight, const char *what, const 
         s->next_start_ms = dmi_now_ms() + pause;
 }
 
+static const char *when_of(const ward *w)
+{
+    return !w->greeted ? " before it called dm_init, or in it" : w->served ? "" : " before its first task";
+}
+
 static void tell_of_end(ward *w, const dmi_death *death)
 {
     dmi_supervisor *s = w->supervisor;
@@ -320,19 +342,19 @@ static void tell_of_end(ward *w, const dmi_death *death)
         say(s, "dmrt: worker %u (pid %d) was killed: %s", w->lane->index, (int)w->child.pid,
             dm_strerror(death->cause));
     else
-        say(s, "dmrt: worker %u (pid %d) %s%s", w->lane->index, (int)w->child.pid, what,
-            w->greeted ? "" : " before it called dm_init, or in it");
+        say(s, "dmrt: worker %u (pid %d) %s%s", w->lane->index, (int)w->child.pid, what, when_of(w));
 }
 
 /* The worker is forgotten when its end is counted, so that only the others are. */
 static void count_end(dmi_supervisor *s, const ward *w, const dmi_death *death)
 {
     char what[128], reason[256];
-    if (w->greeted || death->cause != DM_OK)
+    if (w->served)
+        s->strikes = 0;
+    if (w->served || death->cause != DM_OK)
         return;
     describe_end(what, sizeof what, death->signal, death->exit_status);
-    snprintf(reason, sizeof reason, "(worker %u) %s before it called dm_init, or in it",
-             w->lane->index, what);
+    snprintf(reason, sizeof reason, "(worker %u) %s%s", w->lane->index, what, when_of(w));
     start_failed(s, death->signal == SIGKILL ? STRIKE_KILLED : STRIKE, reason, w->last_line);
 }
 
@@ -377,6 +399,7 @@ static void on_life(uv_poll_t *poll, int status, int events)
     drain_output(w);
     for (int i = 0; i < WIRES; i++) /* before the descriptors go */
         uv_poll_stop(&w->polls[i]);
+    w->served = has_served(w); /* its segment goes, too */
     if (!bury(w, &death)) { /* a tracer has not let go of it */
         uv_poll_start(&w->polls[LIFE], UV_READABLE, on_life);
         return;
@@ -555,6 +578,7 @@ static int64_t start_missing(dmi_supervisor *s)
     uint32_t wanted;
     if (!may_start(s, &wanted))
         return -1;
+    forgive(s);
     for (uint32_t i = 0; i < wanted; i++) {
         if (s->wards[i])
             continue;

@@ -628,8 +628,39 @@ static int cannot_start(const char *argument)
     return 0;
 }
 
+/* They greet, and end before they have begun a task: as good as none. */
+static int ends_young(const char *argument)
+{
+    (void)argument;
+    setenv("DM_TEST_YOUNG_DEATHS", "1", 1);
+    NEED(dm_init(&(dm_options){.workers = 2, .store_bytes = 64 << 20, .log = driver_no_log}) == DM_OK);
+    int64_t until = watch_now_ms() + 60000, gone_since = 0;
+    int pid;
+    while (gone_since == 0 || watch_now_ms() - gone_since < 2500) { /* no more is tried */
+        NEED(watch_now_ms() < until);
+        gone_since = dm_worker_pids(&pid, 1) != 0 ? 0 : gone_since != 0 ? gone_since : watch_now_ms();
+        usleep(10000);
+    }
+    dm_ref ref = dm_remote(squares, 1);
+    NEED(dm_get_within(ref, (void *)NULL, 20000) == DM_ERR_WORKERS_UNSTARTABLE);
+    NEED(strstr(dm_last_error(), "before its first task"));
+    dm_shutdown();
+    return 0;
+}
+
+static void *end_soon(void *unused)
+{
+    enum { GREETED_US = 200000 };
+    (void)unused;
+    usleep(GREETED_US);
+    _exit(9);
+}
+
 static void fail_to_start(void)
 {
+    pthread_t thread;
+    if (getenv("DM_TEST_YOUNG_DEATHS"))
+        pthread_create(&thread, NULL, end_soon, NULL);
     if (getenv("DM_TEST_NO_WORKERS")) {
         fprintf(stderr, "no license\n");
         _exit(9);
@@ -645,7 +676,16 @@ static void workers_that_cannot_be_started(void **state)
     assert_no_residue(&before);
 }
 
-static const test_driver drivers[] = {{"cannot_start", cannot_start}, {0}};
+static void workers_that_end_before_their_first_task(void **state)
+{
+    (void)state;
+    residue before;
+    residue_begin(&before);
+    assert_int_equal(driver_run("ends_young", NULL), 0);
+    assert_no_residue(&before);
+}
+
+static const test_driver drivers[] = {{"cannot_start", cannot_start}, {"ends_young", ends_young}, {0}};
 
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(each_way_is_named),
@@ -664,6 +704,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(a_thread_that_began_may_end),
     cmocka_unit_test(what_workers_print_is_forwarded),
     cmocka_unit_test(workers_that_cannot_be_started),
+        cmocka_unit_test(workers_that_end_before_their_first_task),
 };
 
 __attribute__((constructor)) static void set_up(void)
