@@ -1,5 +1,5 @@
 /*
- * api.c - the public calls: is there a session, who is asking, then driver.c or inside.c.
+ * api.c - the public calls: is there a session, who is asking, then driver*.c or inside*.c.
  */
 #include <pthread.h>
 #include <stdlib.h>

@@ -2,7 +2,7 @@
  * quick.h - the way of most tasks through the driver: a few numbers submitted, a small result, found,
  * read and released once.
  *
- * Each function does in one go what the general way does (runtime/driver.c, task.c, lane.c) by looking at
+ * Each function does in one go what the general way does (runtime/driver*.c, task.c, lane.c) by looking at
  * the same three lines (task, record, slot) in ten functions, one after the other, which costs three times
  * the instructions. If anything is not as it mostly is, it has done nothing and says false: then the
  * general way does it. A new kind of value or state needs no line here. Under the role.
