@@ -62,10 +62,20 @@ static dm_status read_value(dmi_session *session, uint32_t index, dmi_found *fou
     return DM_OK;
 }
 
+/* That it is read counts as use, by which what leaves memory is chosen: so a larger value that is published must be
+ * known of before. (It would be later, when its worker has said how far it is, and count as newer than it is.) */
+static void know_of(dmi_session *session, uint32_t index)
+{
+    const dmi_record *record = dmi_record_at(session, index);
+    if (dmi_task_at(session, index)->state == DMI_TASK_SENT && dmi_is_published(record) && !dmi_is_plain(record))
+        dmi_lane_account(session, index);
+}
+
 /* Read it if it is there; false if not. */
 static bool try_get(dmi_session *session, uint32_t index, dm_into into, void *out, dm_status *status)
 {
     dmi_found found;
+    know_of(session, index);
     switch (dmi_find(dmi_record_at(session, index), &found)) {
     case DMI_MISSING:
         return false;
@@ -140,6 +150,7 @@ static DMI_APART dm_status get_generally(dmi_session *session, dm_ref ref, dm_in
         dmi_flush(session);
     if (status == DM_OK && !try_get(session, index, into, out, &status))
         status = get_later(session, index, into, out, timeout_ms);
+    dmi_leave_armed(session); /* what became known may have made others ready */
     dmi_leave_briefly(session);
     return status;
 }
