@@ -303,10 +303,19 @@ int64_t dmi_next_deadline_ms(dmi_session *session, int64_t now_ms)
     return session->limited != 0 ? LOOK_MS : dmi_cancels_next_ms(session, now_ms);
 }
 
+/* Workers that wait and have nothing to run meanwhile. */
+static uint32_t idle_waiters(const dmi_session *session)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < session->lane_count; i++)
+        count += session->lanes[i].blocked && session->lanes[i].run_now == 0;
+    return count;
+}
+
 uint32_t dmi_lanes_wanted(dmi_session *session)
 {
     uint32_t wanted = (uint32_t)session->settings.workers;
     if (session->ready_count != 0)
-        wanted += session->blocked_lanes;
+        wanted += idle_waiters(session);
     return wanted < session->lane_limit ? wanted : session->lane_limit;
 }

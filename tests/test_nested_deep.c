@@ -59,6 +59,30 @@ static void the_cap_by_its_variable(void **state)
     dm_shutdown();
 }
 
+/* Submits the next of them and looks at it much later. */
+DM_REMOTE(slow_to_wait)
+{
+    int n, count = 0;
+    DM_TRY(dm_arg(call, 0, &n));
+    if (n > 1) {
+        dm_ref next = dm_remote(slow_to_wait, n - 1);
+        usleep(50000);
+        DM_TRY(dm_get(next, &count));
+        DM_TRY(dm_release(next));
+    }
+    return dm_return(call, count + 1);
+}
+
+/* A worker that waits and runs another meanwhile is busy: what is ready beside it is no reason to start one more. */
+static void no_worker_beside_a_chain(void **state)
+{
+    (void)state;
+    session_begin_with(&(dm_options){.workers = 1, .task_limit_ms = 60000}); /* the supervisor looks at each often */
+    deep_count(&slow_to_wait, 4);
+    assert_int_equal(dm_worker_pids(NULL, 0), 1);
+    dm_shutdown();
+}
+
 /* ---- no stack ---- */
 
 /* From here on its process gets no thread. Root may always have one, so it is root no more. */
@@ -227,6 +251,7 @@ static const struct CMUnitTest tests[] = {
     ENGINE_CASES(cap),
     cmocka_unit_test(cap_of_two_workers),
     cmocka_unit_test(the_cap_by_its_variable),
+    cmocka_unit_test(no_worker_beside_a_chain),
     cmocka_unit_test(no_thread_can_be_had),
     cmocka_unit_test(a_death_far_down),
     cmocka_unit_test(a_death_too_many),
