@@ -1,7 +1,7 @@
 /*
  * fit_csd.c - CSD of a whole image by tasks: the fitter, its remote function, and where results go.
  *
- * Does not know the numerics (csd.c) or how voxels are cut and sent (fit_chunks.c).
+ * Does not know the numerics (csd.c) or how voxels are cut and sent (fit_drive.c).
  */
 #include <math.h>
 #include <stdint.h>

@@ -2,7 +2,7 @@
  * fit_fwdti.c - the free-water fit of a whole image by tasks: the fitter, its remote function, and
  * where results go.
  *
- * Does not know the numerics (fwdti.c) or how voxels are cut and sent (fit_chunks.c).
+ * Does not know the numerics (fwdti.c) or how voxels are cut and sent (fit_drive.c).
  */
 #include <math.h>
 #include <stdint.h>

@@ -9,8 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "dm/pace.h"
 #include "runtime/clock.h"
-#include "runtime/pace.h"
 #include "runtime/range.h"
 #include "runtime/registry.h"
 #include "runtime/worker.h"
@@ -37,7 +37,7 @@ typedef struct map {
     const dm_value *shared;
     size_t shared_count;
     dm_value *arguments; /* shared, put; then our own */
-    dmi_pace pace;
+    dm_pace pace;
     size_t window;
     /* Under way, in order of items. */
     dm_ref *refs;
@@ -186,7 +186,7 @@ static dm_status plan(map *m)
         window = 1; /* a task is done when it is submitted */
     window = least(options->in_flight ? options->in_flight : window, MAX_WINDOW);
     m->window = least(window, m->n);
-    m->pace = (dmi_pace){.fixed = fixed, .workers = workers, .items = 1};
+    m->pace = (dm_pace){.fixed = fixed, .workers = workers, .items = 1};
     m->pace.most = least(m->n, most(1, bytes / each / m->window));
     return DM_OK;
 }
@@ -294,7 +294,7 @@ static size_t window_now(const map *m)
 static dm_status launch(map *m)
 {
     while (m->in_flight < window_now(m) && m->next < m->n && m->failure == DM_OK) {
-        size_t n = dmi_pace_next(&m->pace, m->n - m->next);
+        size_t n = dm_pace_next(&m->pace, m->n - m->next);
         chunk *c = &m->chunks[m->in_flight];
         *c = (chunk){m->next, n, m->gathered, dmi_now_ns(), ++m->submitted};
         DM_TRY(submit(m, m->next, n, &m->refs[m->in_flight]));
@@ -422,7 +422,7 @@ static dm_status gather_ready(map *m)
         if (!dropped)
             status = land(m, &c, m->refs[i]);
         if (m->gathered > c.gathered)
-            dmi_pace_learn(&m->pace, c.number, c.n, m->gathered - c.gathered, dmi_now_ns() - c.began_ns);
+            dm_pace_learn(&m->pace, c.number, c.n, m->gathered - c.gathered, dmi_now_ns() - c.began_ns);
         (void)dm_release(m->refs[i]);
     }
     m->in_flight = kept;

@@ -1,7 +1,7 @@
 /*
- * pace.c - see pace.h.
+ * pace.c - see dm/pace.h.
  */
-#include "runtime/pace.h"
+#include "dm/pace.h"
 
 /* Four times: from one item to a million in ten rounds, and one wrong measurement costs little. */
 enum { GROWTH = 4, TAIL_CHUNKS_PER_WORKER = 2, SHRINK = 16 };
@@ -12,27 +12,29 @@ static size_t clamp(size_t x, size_t least, size_t most)
 }
 
 /* The end in ever smaller chunks, down to a sixteenth: then a task costs two in a hundred, for a moment. */
-static size_t fair_share(const dmi_pace *pace, size_t left)
+static size_t fair_share(const dm_pace *pace, size_t left)
 {
     size_t least = pace->items / SHRINK;
     return clamp(left / (pace->workers * TAIL_CHUNKS_PER_WORKER), least ? least : 1, pace->items);
 }
 
-size_t dmi_pace_next(const dmi_pace *pace, size_t left)
+size_t dm_pace_next(const dm_pace *pace, size_t left)
 {
     size_t items = pace->fixed ? pace->fixed : fair_share(pace, left);
     return items < left ? items : left;
 }
 
-void dmi_pace_learn(dmi_pace *pace, uint64_t number, size_t items, size_t passed, uint64_t ns)
+void dm_pace_learn(dm_pace *pace, uint64_t number, size_t items, size_t passed, uint64_t ns)
 {
     if (number <= pace->heard)
         return;
     pace->heard = number;
     /* All workers together got `passed` items done in `ns`. */
     double per_item = (double)ns * (double)pace->workers / (double)passed;
-    double wanted = per_item > 0 ? (double)DMI_PACE_TARGET_NS / per_item : (double)pace->most;
+    double wanted = per_item > 0 ? (double)DM_PACE_TARGET_NS / per_item : (double)pace->most;
     size_t most = items > pace->most / GROWTH ? pace->most : items * GROWTH;
+    if (number <= pace->workers && wanted < (double)most)
+        return; /* its worker may have begun with what it needs once (dm_local): that is no measure of items */
     if (most < pace->items)
         most = pace->items; /* it was one of the tail */
     size_t least = pace->items / GROWTH;

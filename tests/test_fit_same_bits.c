@@ -104,6 +104,7 @@ static void count_progress(void *context, size_t n_done, size_t n_voxels)
     *last = n_done;
 }
 
+/* `n_chunks` 0: so many as there may be. */
 static void check_cut(const brain *b, size_t chunks, size_t voxels_per_chunk, size_t n_chunks)
 {
     size_t last = 0;
@@ -114,7 +115,7 @@ static void check_cut(const brain *b, size_t chunks, size_t voxels_per_chunk, si
     dm_csd_maps maps = maps_create(&b->dwi->grid);
     dm_fit_report report;
     assert_ok(dm_fit_csd(&b->input, &options, &maps, &report));
-    assert_int_equal(report.n_chunks, n_chunks);
+    assert_in_range(report.n_chunks, n_chunks ? n_chunks : 1, n_chunks ? n_chunks : b->mask->n);
     assert_int_equal(report.n_voxels, b->mask->n);
     assert_int_equal(report.n_nan, 0);
     assert_int_equal(last, b->mask->n);
@@ -127,6 +128,7 @@ static void check_engine(dm_engine engine, int workers)
     brain b = brain_read("s64");
     size_t n = b.mask->n;
     assert_ok(dm_init(&(dm_options){.engine = engine, .workers = workers}));
+    check_cut(&b, 0, 0, 0);
     check_cut(&b, 0, 1, n);
     check_cut(&b, 0, 7, (n + 6) / 7);
     check_cut(&b, 0, 112, (n + 111) / 112);
@@ -179,6 +181,7 @@ static void test_a_store_smaller_than_the_image(void **state)
     (void)state;
     brain b = brain_read("s64");
     assert_ok(dm_init(&(dm_options){.workers = 2, .store_bytes = 1 << 20}));
+    check_cut(&b, 0, 0, 0);
     check_cut(&b, 0, 1, b.mask->n);
     check_cut(&b, 0, 20, (b.mask->n + 19) / 20);
     dm_shutdown();

@@ -119,7 +119,8 @@ typedef struct dm_csd_fit_input {
 /* How it is cut, and who looks on. All 0, or NULL for the whole, is fine. */
 typedef struct dm_fit_options {
     size_t chunks;           /* so many tasks, but not more than voxels; as even as can be */
-    size_t voxels_per_chunk; /* or tasks of so many voxels; both 0: see dm_fit_default_chunk */
+    size_t voxels_per_chunk; /* or tasks of so many voxels; both 0: chosen while it runs, from the time that
+                                voxels take (dm/pace.h) */
     /* Told after each chunk, in the calling thread, how many voxels are done. */
     void (*progress)(void *context, size_t n_done, size_t n_voxels);
     /* Asked in the calling thread, ten times a second at least if that is not inside a task: true
@@ -147,7 +148,7 @@ typedef struct dm_csd_maps {
 /* What was done. */
 typedef struct dm_fit_report {
     size_t n_voxels;
-    size_t n_chunks;
+    size_t n_chunks;      /* tasks submitted */
     size_t n_nan;         /* voxels without an answer */
     size_t n_unconverged; /* voxels that used all iterations, or evaluations */
     double seconds;       /* wall time of the call */
@@ -208,15 +209,5 @@ DM_API dm_status dm_fit_fwdti(const dm_fwdti_fit_input *input, const dm_fit_opti
 /* The same in the calling thread alone, like dm_fit_csd_alone. */
 DM_API dm_status dm_fit_fwdti_alone(const dm_fwdti_fit_input *input, const dm_fwdti_maps *maps,
                                     dm_fit_report *report) DM_NODISCARD;
-
-/* ---- both ---- */
-
-/*
- * The voxels per chunk when none are asked for: eight chunks for each worker, so that the last ones
- * to finish leave little idle, but at least 16 voxels, so that a task is worth sending, and at most
- * 1024, so that a chunk is small beside the store. Provisional: chosen by thought, not yet by
- * measurement.
- */
-DM_API size_t dm_fit_default_chunk(size_t n_voxels, int workers);
 
 #endif

@@ -109,8 +109,8 @@ figures *fit_figures_create(const fit_command *c, const fit_inputs *in,
     "  --workers N           worker processes (one per CPU this process may use)\n"                \
     "  --engine E            processes, threads or serial (processes)\n"                           \
     "  --chunks N            cut the voxels into so many tasks\n"                                  \
-    "  --voxels-per-chunk N  or into tasks of so many voxels (eight tasks per worker, at least 16\n" \
-    "                        and at most 1024 voxels each)\n"                                      \
+    "  --voxels-per-chunk N  or into tasks of so many voxels (as many as take some milliseconds,\n"  \
+    "                        which is measured while it runs)\n"                                   \
     "  --help                this text\n"                                                          \
     "\n"                                                                                           \
     "An image may be larger than memory: a .nii is read where it lies, a .nii.gz is inflated once\n" \

@@ -7,7 +7,7 @@ BEGIN {
     # What each room may include, as a pattern of paths from the root of the tree.
     may["include"] = "^dm/"
     may["objectstore"] = "^(dm/status\\.h$|objectstore/)"
-    may["runtime"] = "^(dm/(dm|status)\\.h$|objectstore/|runtime/[^/]*$)"
+    may["runtime"] = "^(dm/(dm|pace|status)\\.h$|objectstore/|runtime/[^/]*$)"
     may["command"] = "^(dm/|objectstore/|runtime/|bench/)"
     may["models"] = "^(dm/|models/)"
     may["bench"] = "^(dm/|bench/|support/|\\.\\./support/|runtime/policy\\.h$)" # pure: a model asks it, too

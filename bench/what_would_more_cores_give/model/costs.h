@@ -17,12 +17,12 @@ extern const char *const model_names[MODELS]; /* as the study calls them: csdm, 
 /* One set of them, for one of the two models. Times are CPU time, in ns. */
 typedef struct costs {
     /* In the driver's process, where one thread at a time dispatches (the role, runtime/role.h). */
-    double fit_ns;  /* once per fit: the setup is packed and put, arrays are made (models/fit_chunks.c) */
+    double fit_ns;  /* once per fit: the setup is packed and put, arrays are made (models/fit_drive.c) */
     double task_ns; /* submit, place, reap, read, release (runtime/driver.c, lane.c, task.c); half before it runs */
     double look_ns; /* one look at one lane; a turn and a choice look at all of them (runtime/dispatch.c) */
     double copy_ns; /* a voxel's signals from the image into a block in the store, when the first task that reads
                        the block is submitted (make_group, models/signals.c) */
-    double fill_ns; /* a voxel's results into the maps, when its chunk is gathered (fill_maps, models/fit_chunks.c) */
+    double fill_ns; /* a voxel's results into the maps, when its chunk is gathered (fill_maps, models/fit_drive.c) */
     /* In a worker. */
     double build_ns;       /* once per fit: the model from its setup, and first use of its memory (dm_local) */
     double worker_task_ns; /* ring, arguments, room for the result, publishing (runtime/worker.c, call.c) */

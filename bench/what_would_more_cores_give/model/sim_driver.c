@@ -1,5 +1,5 @@
 /*
- * sim_driver.c - the thread that called dm_fit_csd (models/fit_chunks.c over runtime/rest.c), and its supervisor.
+ * sim_driver.c - the thread that called dm_fit_csd (models/fit_drive.c over runtime/rest.c), and its supervisor.
  */
 #include "bench/what_would_more_cores_give/model/simulation.h"
 #include "runtime/policy.h"

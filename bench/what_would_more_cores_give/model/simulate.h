@@ -2,7 +2,7 @@
  * simulate.h - one fit of a brain by the runtime, as a model of it: from dm_fit_csd's first line to its last.
  *
  * What is modelled, and from which file: a driver's thread that keeps a window of tasks under way and gathers them in
- * order (models/fit_chunks.c), copying signals when a block is first needed (models/signals.c); lanes of which each
+ * order (models/fit_drive.c), copying signals when a block is first needed (models/signals.c); lanes of which each
  * holds no more than the policy lets it, chosen by the runtime's own pure functions (runtime/policy.c is linked, not
  * imitated); the queue of ready tasks, turns, marks at which workers ring, taking back what a busy worker has not
  * begun when another has nothing (runtime/dispatch.c); a driver that spins if a CPU is free for it and else sleeps
@@ -52,7 +52,7 @@ double alone_ns(const fit_job *job);
 /* Speed-up over that, over the CPUs. */
 double efficiency(const fit_job *job, const fit_outcome *outcome);
 
-/* Tasks under way at most, and voxels in a block: as models/fit_chunks.c and signals.c choose. */
+/* Tasks under way at most, and voxels in a block: as models/fit_drive.c and signals.c choose. */
 size_t window_of(const fit_job *job);
 size_t block_of(const fit_job *job);
 
