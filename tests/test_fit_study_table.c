@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 
 #include "bench/study/protocol/study_summary.h"
+#include "bench/support/statistics.h"
 #include "test_fit_shell.h"
 
 #define HEADER STUDY_TABLE_HEADER "\n"
@@ -219,11 +220,44 @@ static void runs_are_compared_with_themselves(void **state)
     assert_true(study_best(points, 3, 2) == &points[1]);
     assert_null(study_best(points, 3, 4));
     assert_int_equal(study_points(&t, "fwdtim", STUDY_AUTO, points, 8), 1);
-    const study_row one = {.model = "fwdtim", .engine = STUDY_AUTO, .cpu_count = 2};
-    const study_row other = {.model = "fwdtim", .engine = STUDY_CHUNKS, .cpu_count = 2, .num_chunks = 4};
-    assert_true(study_ratio_of(&t, &one, &other).median == 1.5);
+    const study_ratio chosen = study_against_best(&t, "fwdtim", STUDY_AUTO, 2);
+    assert_true(chosen.median == 1.5 && chosen.low == 1.5 && chosen.high == 1.5 && chosen.runs == 2 && !chosen.sure);
+    assert_int_equal(study_against_best(&t, "fwdtim", STUDY_MAP, 2).runs, 0);
     assert_true(study_serial(&t, "fwdtim") == 18);
     study_table_close(&t);
+}
+
+/* 64 chunks are lucky in run 2: by run 1 four are the best, and that is what run 2 is compared with. */
+static void luck_is_no_merit(void **state)
+{
+    (void)state;
+    study_table t;
+    assert_ok(study_table_open("luck.csv", &t));
+    for (int run = 1; run <= 2; run++) {
+        add(&t, STUDY_SERIAL, 1, 1, run, 12);
+        add(&t, STUDY_CHUNKS, 4, 2, run, 6);
+        add(&t, STUDY_CHUNKS, 64, 2, run, run == 1 ? 8 : 1);
+        add(&t, STUDY_AUTO, 16, 2, run, 9);
+    }
+    const study_ratio chosen = study_against_best(&t, "fwdtim", STUDY_AUTO, 2);
+    assert_true(chosen.low == 9 / 8. && chosen.high == 9 / 6. && chosen.median == (9 / 8. + 9 / 6.) / 2);
+    study_table_close(&t);
+}
+
+/* The ranks are those of the tables of the sign test, at 5 % on two sides. */
+static void where_a_median_lies(void **state)
+{
+    (void)state;
+    static const struct { size_t n; bool sure; double low, high; } cases[] = {
+        {1, false, 1, 1}, {5, false, 1, 5}, {6, true, 1, 6}, {10, true, 2, 9}, {12, true, 3, 10}, {20, true, 6, 15},
+    };
+    for (size_t c = 0; c < sizeof cases / sizeof cases[0]; c++) {
+        double samples[20], low, high;
+        for (size_t i = 0; i < cases[c].n; i++)
+            samples[i] = (double)(cases[c].n - i);
+        assert_int_equal(bench_median_lies(samples, cases[c].n, &low, &high), cases[c].sure);
+        assert_true(low == cases[c].low && high == cases[c].high);
+    }
 }
 
 static void bytes_on_disk_are_summed(void **state)
@@ -264,6 +298,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(nonsense_is_refused, begin, end),
         cmocka_unit_test_setup_teardown(damaged_tables_end_nothing, begin, end),
         cmocka_unit_test_setup_teardown(runs_are_compared_with_themselves, begin, end),
+        cmocka_unit_test_setup_teardown(luck_is_no_merit, begin, end),
+        cmocka_unit_test(where_a_median_lies),
         cmocka_unit_test_setup_teardown(bytes_on_disk_are_summed, begin, end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -118,24 +118,22 @@ static void put_many(const study_table *t, FILE *to)
 static void put_automatic_row(const study_table *t, int m, const char *who, const char *engine,
                               const study_point *best, FILE *to)
 {
-    study_row one = {.cpu_count = best->cpus}, other = {.cpu_count = best->cpus, .num_chunks = best->chunks};
-    snprintf(one.model, sizeof one.model, "%s", study_models[m].name);
-    snprintf(one.engine, sizeof one.engine, "%s", engine);
-    snprintf(other.model, sizeof other.model, "%s", study_models[m].name);
-    snprintf(other.engine, sizeof other.engine, "%s", STUDY_CHUNKS);
-    const study_ratio r = study_ratio_of(t, &one, &other);
-    one.run = 1;
-    const study_row *first = study_table_find(t, &one);
-    if (r.runs && first)
-        fprintf(to, "| %s | %d | %s | %lld | %lld | %.1f (%.1f..%.1f) |\n", study_models[m].title, best->cpus, who,
-                (long long)first->num_chunks, (long long)best->chunks, 100 * r.median, 100 * r.least, 100 * r.most);
+    study_row first = {.cpu_count = best->cpus, .run = 1};
+    snprintf(first.model, sizeof first.model, "%s", study_models[m].name);
+    snprintf(first.engine, sizeof first.engine, "%s", engine);
+    const study_row *chosen = study_table_find(t, &first);
+    const study_ratio r = study_against_best(t, study_models[m].name, engine, best->cpus);
+    if (r.runs && chosen)
+        fprintf(to, "| %s | %d | %s | %lld | %lld | %.1f (%.1f..%.1f) | %d%s |\n", study_models[m].title, best->cpus, who,
+                (long long)chosen->num_chunks, (long long)best->chunks, 100 * r.median, 100 * r.low, 100 * r.high, r.runs,
+                r.sure ? "" : ", least and most");
 }
 
 static void put_automatic(const study_table *t, FILE *to)
 {
     begin(to, "automatic");
-    fprintf(to, "| model | CPUs | chosen by | chunks, run 1 | best of the sweep | time, per cent of that |\n"
-                "|---|---|---|---|---|---|\n");
+    fprintf(to, "| model | CPUs | chosen by | chunks, run 1 | best of the sweep | time, per cent of the best of the other runs | runs "
+                "|\n|---|---|---|---|---|---|---|\n");
     for (int m = 0; m < STUDY_MODELS; m++) {
         const size_t n = points_of(t, m, STUDY_CHUNKS);
         for (size_t i = 0; i < n; i++) {

@@ -88,17 +88,11 @@ bool study_tell_scaling(const study_figure *figure, const study_table *table, co
 
 /* ---- automatic chunks ---- */
 
-static void put_ratio(FILE *to, const study_table *table, const study_point *best, const char *model,
-                      const char *engine, int place)
+static void put_ratio(FILE *to, const study_table *table, const char *model, const char *engine, int cpus, int place)
 {
-    study_row one = {.cpu_count = best->cpus}, other = {.cpu_count = best->cpus, .num_chunks = best->chunks};
-    snprintf(one.model, sizeof one.model, "%s", model);
-    snprintf(other.model, sizeof other.model, "%s", model);
-    snprintf(one.engine, sizeof one.engine, "%s", engine);
-    snprintf(other.engine, sizeof other.engine, "%s", STUDY_CHUNKS);
-    const study_ratio r = study_ratio_of(table, &one, &other);
+    const study_ratio r = study_against_best(table, model, engine, cpus);
     if (r.runs > 0)
-        fprintf(to, "%d %.5g %.5g %.5g\n", place, 100 * r.median, 100 * r.least, 100 * r.most);
+        fprintf(to, "%d %.5g %.5g %.5g\n", place, 100 * r.median, 100 * r.low, 100 * r.high);
 }
 
 /* A place for each model and number of CPUs, named on the axis. Returns how many there are. */
@@ -115,7 +109,7 @@ static int put_places(FILE *to, const study_table *table, const char *engine, bo
                 fprintf(to, "%s'%s, %d CPU%s' %d", place ? ", " : "set ytics (", study_models[m].title, points[i].cpus,
                         points[i].cpus == 1 ? "" : "s", place);
             else
-                put_ratio(to, table, study_best(points, n, points[i].cpus), study_models[m].name, engine, place);
+                put_ratio(to, table, study_models[m].name, engine, points[i].cpus, place);
             place++;
         }
     }
@@ -129,7 +123,7 @@ bool study_tell_automatic(const study_figure *figure, const study_table *table, 
     if (table->count == 0)
         return false;
     study_tell_style(to);
-    fprintf(to, "set title 'Chunks chosen automatically, against the best of the sweep' font ',13'\n"
+    fprintf(to, "set title 'Chunks chosen automatically, against the best number of the other runs' font ',13'\n"
                 "set xlabel 'time, per cent of the best number of chunks'\nset grid xtics\nset key bottom right\n");
     const int places = put_places(to, table, NULL, true);
     if (places == 0)

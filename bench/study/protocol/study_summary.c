@@ -3,6 +3,7 @@
  */
 #include "bench/study/protocol/study_summary.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "bench/support/statistics.h"
@@ -64,14 +65,15 @@ static bool is_at(const study_row *row, const study_point *point)
            (strcmp(row->engine, STUDY_CHUNKS) != 0 || row->num_chunks == point->chunks);
 }
 
-static void gather_point(const study_table *t, const study_row *first, study_point *point)
+/* Of all runs but one; 0: of all. */
+static void gather_point(const study_table *t, const study_row *first, int but, study_point *point)
 {
     double speedups[MOST_RUNS];
     size_t n = 0;
     *point = (study_point){.cpus = first->cpu_count, .chunks = first->num_chunks};
     for (const study_row *row = first; row < t->rows + t->count && n < MOST_RUNS; row++) {
         const study_row *serial = serial_of(t, row);
-        if (serial && is_of(row, first->model, first->engine) && is_at(row, point))
+        if (serial && row->run != but && is_of(row, first->model, first->engine) && is_at(row, point))
             speedups[n++] = serial->time / row->time;
     }
     point->runs = (int)n;
@@ -96,17 +98,23 @@ static int by_place(const void *a, const void *b)
                               : (x->chunks > y->chunks) - (x->chunks < y->chunks);
 }
 
-size_t study_points(const study_table *t, const char *model, const char *engine, study_point *points, size_t room)
+static size_t points_without(const study_table *t, const char *model, const char *engine, int but,
+                             study_point *points, size_t room)
 {
     size_t n = 0;
     for (size_t i = 0; i < t->count && n < room; i++) {
         if (!is_of(&t->rows[i], model, engine) || has_point(points, n, &t->rows[i]))
             continue;
-        gather_point(t, &t->rows[i], &points[n]);
+        gather_point(t, &t->rows[i], but, &points[n]);
         n += points[n].runs > 0;
     }
     qsort(points, n, sizeof *points, by_place);
     return n;
+}
+
+size_t study_points(const study_table *t, const char *model, const char *engine, study_point *points, size_t room)
+{
+    return points_without(t, model, engine, 0, points, room);
 }
 
 const study_point *study_best(const study_point *points, size_t n, int cpus)
@@ -118,21 +126,39 @@ const study_point *study_best(const study_point *points, size_t n, int cpus)
     return best;
 }
 
-study_ratio study_ratio_of(const study_table *t, const study_row *one, const study_row *other)
+/* The fit in the number of chunks that is best in the other runs. NULL: not measured. */
+static const study_row *best_elsewhere(const study_table *t, const study_row *row)
+{
+    study_point points[STUDY_MOST_POINTS];
+    size_t n = points_without(t, row->model, STUDY_CHUNKS, row->run, points, STUDY_MOST_POINTS);
+    if (n == 0)
+        n = study_points(t, row->model, STUDY_CHUNKS, points, STUDY_MOST_POINTS);
+    const study_point *best = study_best(points, n, row->cpu_count);
+    if (best == NULL)
+        return NULL;
+    study_row like = *row;
+    snprintf(like.engine, sizeof like.engine, "%s", STUDY_CHUNKS);
+    like.num_chunks = best->chunks;
+    return study_table_find(t, &like);
+}
+
+study_ratio study_against_best(const study_table *t, const char *model, const char *engine, int cpus)
 {
     double ratios[MOST_RUNS];
     size_t n = 0;
-    for (int run = 1; run <= MOST_RUNS && n < MOST_RUNS; run++) {
-        study_row a = *one, b = *other;
-        a.run = b.run = run;
-        const study_row *above = study_table_find(t, &a), *below = study_table_find(t, &b);
-        if (above && below)
-            ratios[n++] = above->time / below->time;
+    for (const study_row *row = t->rows; row < t->rows + t->count && n < MOST_RUNS; row++) {
+        if (!is_of(row, model, engine) || row->cpu_count != cpus)
+            continue;
+        const study_row *best = best_elsewhere(t, row);
+        if (best)
+            ratios[n++] = row->time / best->time;
     }
+    study_ratio ratio = {.runs = (int)n};
     if (n == 0)
-        return (study_ratio){0};
-    const double median = bench_median(ratios, n);
-    return (study_ratio){median, ratios[0], ratios[n - 1], (int)n};
+        return ratio;
+    ratio.median = bench_median(ratios, n);
+    ratio.sure = bench_median_lies(ratios, n, &ratio.low, &ratio.high);
+    return ratio;
 }
 
 /* ---- the disk ---- */

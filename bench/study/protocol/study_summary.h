@@ -25,12 +25,17 @@ const study_point *study_best(const study_point *points, size_t n, int cpus);
 /* The median of the serial fits of a model, in seconds; 0: none. */
 double study_serial(const study_table *t, const char *model);
 
-/* How many times as long one way took as another, run by run. Engines as above; `chunks` counts for STUDY_CHUNKS. */
+/*
+ * How many times as long an engine that chooses its chunks took as the best number of chunks, run by run; the best by the
+ * medians of the *other* runs: of sixteen numbers one is always lucky in the run at hand, and that is no merit. Of one
+ * run alone, the best of that.
+ */
 typedef struct study_ratio {
-    double median, least, most;
+    double median, low, high; /* between the two the median lies, 19 times of 20 */
+    bool sure;                /* false: of so few runs that can't be said; low and high are the least and the most */
     int runs;
 } study_ratio;
-study_ratio study_ratio_of(const study_table *t, const study_row *one, const study_row *other);
+study_ratio study_against_best(const study_table *t, const char *model, const char *engine, int cpus);
 
 /* Ray's, as published. */
 typedef struct study_published {
