@@ -3,7 +3,7 @@
  *
  * posix_spawn shares the driver's memory until exec, so it costs the same however large the driver
  * is; fork would copy its page tables (94 ms for 2 GiB). Does not wait, watch or talk:
- * supervisor.c.
+ * ward_start.c.
  */
 #include "runtime/spawn.h"
 
