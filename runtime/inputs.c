@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "runtime/dispatch.h"
+#include "runtime/edges.h"
 #include "runtime/ready.h"
 #include "runtime/residence.h"
 #include "runtime/scarce.h"

@@ -8,6 +8,7 @@
 
 #include "runtime/clock.h"
 #include "runtime/dispatch.h"
+#include "runtime/edges.h"
 #include "runtime/inputs.h"
 #include "runtime/lane.h"
 #include "runtime/lists.h"

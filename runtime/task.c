@@ -13,6 +13,7 @@
 
 #include "runtime/cancel.h"
 #include "runtime/dispatch.h"
+#include "runtime/edges.h"
 #include "runtime/extras.h"
 #include "runtime/inputs.h"
 #include "runtime/lane.h"
@@ -226,44 +227,6 @@ static void drop_args(dmi_session *session, uint32_t index)
 
 /* ---- waiting for inputs ---- */
 
-/* A free edge; UINT32_MAX if there is no memory. */
-static uint32_t new_edge(dmi_session *session)
-{
-    uint32_t edge = session->edge_free;
-    if (edge != 0) {
-        session->edge_free = session->edges[edge - 1].next;
-        return edge - 1;
-    }
-    if (session->edge_high == session->edge_room) {
-        uint32_t room = session->edge_room ? 2 * session->edge_room : 1024;
-        dmi_edge *grown = realloc(session->edges, room * sizeof *grown);
-        if (grown == NULL)
-            return UINT32_MAX;
-        session->edges = grown;
-        session->edge_room = room;
-    }
-    return session->edge_high++;
-}
-
-static void free_edge(dmi_session *session, uint32_t edge)
-{
-    session->edges[edge].next = session->edge_free;
-    session->edge_free = edge + 1;
-}
-
-/* Without memory for an edge the task goes out all the same: its worker hands it back until the input
- * is there. Slow, and right. */
-void dmi_task_await_input(dmi_session *session, uint32_t input, uint32_t index)
-{
-    uint32_t edge = new_edge(session);
-    if (edge == UINT32_MAX)
-        return;
-    session->edges[edge] = (dmi_edge){index, dmi_task_at(session, input)->edges};
-    dmi_task_at(session, input)->edges = edge + 1;
-    if (dmi_task_at(session, index)->waits++ == 0)
-        session->dependents++;
-}
-
 /* Inputs that are on their way will do: they are sent before this one, since the queue is in order of
  * serial, and a worker that meets a missing input waits a moment, then hands the task back. With priorities
  * one in the queue may be sent after it. */
@@ -295,50 +258,6 @@ void dmi_task_enter(dmi_session *session, uint32_t index)
         dmi_task_each_input(session, index, wait_if_missing);
     if (task->waits == 0)
         dmi_dispatch(session, index);
-}
-
-void dmi_task_wake_dependents(dmi_session *session, uint32_t index)
-{
-    uint32_t edge = dmi_task_at(session, index)->edges;
-    dmi_task_at(session, index)->edges = 0;
-    while (edge != 0) {
-        dmi_edge here = session->edges[edge - 1];
-        free_edge(session, edge - 1);
-        if (--dmi_task_at(session, here.task)->waits == 0) {
-            session->dependents--;
-            dmi_dispatch(session, here.task);
-        }
-        edge = here.next;
-    }
-}
-
-static void forget_edges(dmi_session *session, uint32_t input, uint32_t index)
-{
-    uint32_t *at = &dmi_task_at(session, input)->edges;
-    while (*at != 0) {
-        uint32_t edge = *at - 1;
-        if (session->edges[edge].task != index) {
-            at = &session->edges[edge].next;
-            continue;
-        }
-        *at = session->edges[edge].next;
-        free_edge(session, edge);
-    }
-}
-
-void dmi_task_await_nothing(dmi_session *session, uint32_t index)
-{
-    dmi_task *task = dmi_task_at(session, index);
-    dmi_task_each_input(session, index, forget_edges);
-    if (task->waits != 0)
-        session->dependents--;
-    task->waits = 0;
-}
-
-uint32_t dmi_task_dependent(const dmi_session *session, uint32_t index)
-{
-    uint32_t edge = session->tasks[index].edges;
-    return edge ? session->edges[edge - 1].task : UINT32_MAX;
 }
 
 /* ---- ends ---- */
@@ -375,8 +294,7 @@ void dmi_task_withdraw(dmi_session *session, uint32_t index)
     const dmi_task *task = dmi_task_at(session, index);
     if (task->state == DMI_TASK_QUEUED)
         dmi_ready_leave(session, index);
-    if (task->waits != 0)
-        dmi_task_await_nothing(session, index);
+    dmi_task_await_nothing(session, index);
     if (task->flags & DMI_TASK_FETCHING)
         dmi_inputs_release(session, index);
 }

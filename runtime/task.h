@@ -47,7 +47,8 @@ struct dmi_task {
     uint8_t state;
     uint8_t flags;
     int16_t retries_left;
-    uint32_t next; /* index + 1, in the queue, the list by use, a lane's nested tasks or the free list */
+    uint32_t next; /* index + 1, in the queue, the list by use, a lane's nested tasks or the free list. While it waits:
+                      the first of its own edges (edges.h) */
     uint32_t previous; /* index + 1, the same */
     uint32_t waits; /* inputs not there */
     uint32_t edges; /* edge + 1: tasks waiting for this one to be done, or to be back in memory */
@@ -81,11 +82,6 @@ struct dmi_task {
     };
 };
 static_assert(sizeof(dmi_task) == 64, "a task is one cache line");
-
-typedef struct dmi_edge {
-    uint32_t task;
-    uint32_t next; /* edge + 1 */
-} dmi_edge;
 
 static inline dmi_task *dmi_task_at(dmi_session *session, uint32_t index)
 {
@@ -210,16 +206,8 @@ void dmi_task_lose(dmi_session *session, uint32_t index, dm_status status, const
 void dmi_task_each_input(dmi_session *session, uint32_t index,
                          void (*visit)(dmi_session *, uint32_t input, uint32_t task));
 
-/* One input more that it waits for; and: an input is there, for all that wait for it. */
-void dmi_task_await_input(dmi_session *session, uint32_t input, uint32_t index);
-void dmi_task_wake_dependents(dmi_session *session, uint32_t index);
-
 /* What its value takes goes back: memory, disk, its slot, what it contains. */
 void dmi_task_free_value(dmi_session *session, uint32_t index);
-
-/* It waits for none of its inputs any more; and: one that waits for this, UINT32_MAX if none does. */
-void dmi_task_await_nothing(dmi_session *session, uint32_t index);
-uint32_t dmi_task_dependent(const dmi_session *session, uint32_t index);
 
 /* It has a time limit. */
 void dmi_task_limit(dmi_session *session, uint32_t index);

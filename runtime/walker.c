@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "runtime/edges.h"
 #include "runtime/extras.h"
 #include "runtime/lane.h"
 #include "runtime/lineage.h"
@@ -275,29 +276,59 @@ static void walk_seats(walk *w)
 
 /* ---- 6: edges ---- */
 
+/* Those of an input: their tasks wait, and each knows what is before it. */
+static uint64_t walk_awaiting(walk *w, uint32_t input)
+{
+    dmi_session *session = w->session;
+    uint32_t before = DMI_EDGE_FIRST | input;
+    uint64_t count = 0;
+    for (uint32_t link = task_of(w, input)->edges; link != 0 && count <= session->edge_high; count++) {
+        const dmi_edge *edge = &session->edges[link - 1];
+        if (edge->previous != before)
+            broken(w, "an edge of value %u says that before it is %x, not %x", input, edge->previous, before);
+        if (!is_alive(w, edge->task) || task_of(w, edge->task)->waits == 0)
+            broken(w, "value %u is awaited by %u, which does not wait", input, edge->task);
+        before = link;
+        link = edge->next;
+    }
+    return count;
+}
+
+/* Those of a task: as many as it waits for, and some that are spent. Returns the latter. */
+static uint64_t walk_awaited(walk *w, uint32_t index)
+{
+    dmi_session *session = w->session;
+    uint64_t due = 0, spent = 0;
+    for (uint32_t link = task_of(w, index)->next; link != 0 && due + spent <= session->edge_high;
+         link = session->edges[link - 1].sibling) {
+        const dmi_edge *edge = &session->edges[link - 1];
+        if (edge->task != index)
+            broken(w, "task %u has an edge of %u", index, edge->task);
+        *(edge->previous == DMI_EDGE_SPENT ? &spent : &due) += 1;
+    }
+    must_be(w, due, task_of(w, index)->waits, "edges of a task, and what it waits for");
+    return spent;
+}
+
 static void walk_edges(walk *w)
 {
     dmi_session *session = w->session;
-    uint64_t waits = 0, dependents = 0, edges = 0, unused = 0;
+    uint64_t waits = 0, dependents = 0, edges = 0, spent = 0, unused = 0;
     for (uint32_t i = 0; i < session->task_high; i++) {
         const dmi_task *task = task_of(w, i);
         if (!dmi_task_is_alive(task))
             continue;
         waits += task->waits;
         dependents += task->waits != 0;
-        for (uint32_t edge = task->edges; edge != 0 && edges <= session->edge_high;
-             edge = session->edges[edge - 1].next, edges++)
-            if (!is_alive(w, session->edges[edge - 1].task) ||
-                task_of(w, session->edges[edge - 1].task)->waits == 0)
-                broken(w, "value %u is awaited by %u, which does not wait", i,
-                       session->edges[edge - 1].task);
+        edges += walk_awaiting(w, i);
+        spent += task->waits != 0 ? walk_awaited(w, i) : 0;
     }
     for (uint32_t edge = session->edge_free; edge != 0 && unused <= session->edge_high;
          edge = session->edges[edge - 1].next)
         unused++;
     must_be(w, dependents, session->dependents, "tasks that wait for inputs");
     must_be(w, edges, waits, "edges, and what is waited for");
-    must_be(w, edges + unused, session->edge_high, "edges, used or free");
+    must_be(w, edges + spent + unused, session->edge_high, "edges, used, spent or free");
 }
 
 /* ---- 7: holds and pins ---- */

@@ -8,7 +8,8 @@
  *     else is. A lane without a worker has nothing, and what is in the ring is what the worker sees.
  *  4. Each slot of a lane is free, or is one task's.
  *  5. A segment counts the values that lie in it; one whose worker is dead has some.
- *  6. Who waits for an input is in that input's list, as often as it waits; edges are in a list or free.
+ *  6. Who waits for an input is in that input's list, as often as it waits, and in its own; edges are in a list, spent
+ *     or free.
  *  7. What is held and pinned is at least what cells, arguments, containing values, views, moves and fetches say;
  *     and once nothing is under way it is no more than that, but for the driver's own holds.
  *  8. Bytes and objects are sums over the values: in memory, away, lent.
