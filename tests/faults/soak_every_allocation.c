@@ -1,5 +1,5 @@
 /*
- * Row 27: an allocation of the driver fails, any (tests/support/failing.h).
+ * Row 27: an allocation of the driver fails, or of a worker, any (tests/support/failing.h).
  *
  * malloc, calloc, realloc and strdup of the library are wrapped by the linker (tests/CMakeLists.txt); what other
  * libraries allocate is not. `--short`: some of them, for every run of the suite.
@@ -47,7 +47,14 @@ static void until_somebody_is_told(void **state)
     each_of_the_driver(true);
 }
 
-static const struct CMUnitTest all[] = {cmocka_unit_test(once), cmocka_unit_test(until_somebody_is_told)};
+static void once_in_a_worker(void **state)
+{
+    (void)state;
+    each_of_workers();
+}
+
+static const struct CMUnitTest all[] = {cmocka_unit_test(once), cmocka_unit_test(until_somebody_is_told),
+                                        cmocka_unit_test(once_in_a_worker)};
 
 int main(int argc, char **argv)
 {

@@ -1,5 +1,5 @@
 /*
- * Row 28: the system refuses a call of the driver's for memory, a descriptor, a thread or a process, any
+ * Row 28: the system refuses a call of the driver's or a worker's for memory, a descriptor, a thread or a process, any
  * (tests/support/failing.h).
  *
  * The calls of the library are wrapped by the linker (tests/CMakeLists.txt); what other libraries call is not.
@@ -136,13 +136,20 @@ static void once(void **state)
     refused(false);
 }
 
+static void once_in_a_worker(void **state)
+{
+    (void)state;
+    each_of_workers();
+}
+
 static void until_somebody_is_told(void **state)
 {
     (void)state;
     refused(true);
 }
 
-static const struct CMUnitTest all[] = {cmocka_unit_test(once), cmocka_unit_test(until_somebody_is_told)};
+static const struct CMUnitTest all[] = {cmocka_unit_test(once), cmocka_unit_test(until_somebody_is_told),
+                                        cmocka_unit_test(once_in_a_worker)};
 
 int main(int argc, char **argv)
 {

@@ -1,7 +1,8 @@
 /*
- * failing.h - the K-th of some calls of the driver fails, alone or with all that follow until somebody is told, in a
- * session that does a little of everything; for K from 1 until a run has none that fails. Each call then says what was
- * missing, or does without: nothing is half done, no value is wrong, the session ends as always and leaves nothing.
+ * failing.h - the K-th of some calls of the driver, or of its workers together, fails, alone or with all that follow
+ * until somebody is told, in a session that does a little of everything; for K from 1 until a run has none that fails.
+ * Each call then says what was missing, or does without: nothing is half done, no value is wrong, the session ends as
+ * always and leaves nothing. What fails in a worker ends an attempt at worst.
  */
 #ifndef TEST_SUPPORT_FAILING_H
 #define TEST_SUPPORT_FAILING_H
@@ -10,11 +11,19 @@
 #include <stdatomic.h>
 
 #include "tests/support/marked.h"
+#include "tests/support/notes.h"
 
-static atomic_long countdown; /* calls until the one that fails; 0: none does */
-static atomic_bool failing;   /* from that one on */
-static atomic_long failed, seen;
+typedef struct failures {
+    atomic_long countdown; /* calls until the one that fails; 0: none does */
+    atomic_bool failing;   /* from that one on */
+    atomic_long failed, seen;
+} failures;
+
+static failures of_driver, *of_workers; /* the latter seen by all of them */
+static failures *ours = &of_driver;     /* whose calls are asked about: in a worker theirs, if there are any */
+static failures *aimed = &of_driver;    /* in the driver: whose fail */
 static bool from_then_on;
+static long which; /* call is the one that fails, of this run */
 static int64_t for_ms = 3000000;
 static long stride = 1;
 static uint64_t may_be_told; /* DM_ON(status): what may be missing, beside memory */
@@ -22,15 +31,22 @@ static uint64_t may_be_told; /* DM_ON(status): what may be missing, beside memor
 /* Asked by each of these calls: with this errno, or false. */
 static bool is_to_fail(int error)
 {
-    atomic_fetch_add(&seen, 1);
-    if (atomic_load(&countdown) > 0 && atomic_fetch_sub(&countdown, 1) == 1)
-        atomic_store(&failing, true);
-    if (!atomic_load(&failing))
+    atomic_fetch_add(&ours->seen, 1);
+    if (atomic_load(&ours->countdown) > 0 && atomic_fetch_sub(&ours->countdown, 1) == 1)
+        atomic_store(&ours->failing, true);
+    if (!atomic_load(&ours->failing))
         return false;
-    atomic_store(&failing, from_then_on);
-    atomic_fetch_add(&failed, 1);
+    atomic_store(&ours->failing, from_then_on);
+    atomic_fetch_add(&ours->failed, 1);
     errno = error;
     return true;
+}
+
+static void fail_in_workers(void)
+{
+    of_workers = notes_open(sizeof *of_workers);
+    if (of_workers)
+        ours = of_workers;
 }
 
 /* ---- one run ---- */
@@ -75,16 +91,55 @@ DM_REMOTE(counts_list)
     return dm_return(call, count);
 }
 
+/* What few tasks do, so often that what a worker keeps for it grows. */
+DM_REMOTE(does_all_that)
+{
+    enum { REFS = 150, NUMBERS_OF_ITS_OWN = 4000 };
+    dm_ref refs[REFS], two[2];
+    dm_ref_list same;
+    double numbers[NUMBERS_OF_ITS_OWN] = {0};
+    dm_view view;
+    int x, sum = 0;
+    for (int i = 0; i < REFS; i++)
+        refs[i] = i % 2 ? dm_remote(doubles, i) : dm_put(2 * i);
+    dm_remote_n(two, 2, several);
+    dm_ref count = dm_remote(counts_list, &DM_REF_LIST(refs, REFS)), list = dm_put(&DM_REF_LIST(refs, REFS));
+    dm_ref array = dm_put(&DM_ARRAY(numbers, DM_F64, NUMBERS_OF_ITS_OWN));
+    for (int i = 0; i < REFS; i++)
+        if (refs[i].id == 0)
+            return DM_ERR_NOMEM;
+    if (two[0].id == 0 || two[1].id == 0 || count.id == 0 || list.id == 0 || array.id == 0)
+        return DM_ERR_NOMEM;
+    for (int i = 0; i < REFS; i++) {
+        DM_TRY(dm_get(refs[i], &x));
+        sum += x;
+    }
+    DM_TRY(dm_get(two[0], &x));
+    sum += x;
+    DM_TRY(dm_get(count, &x));
+    sum += x;
+    DM_TRY(dm_get(array, &view));
+    sum += view.bytes == sizeof numbers;
+    dm_view_release(&view);
+    DM_TRY(dm_get(list, &same));
+    sum += (int)same.count;
+    dm_ref_list_release(&same);
+    for (int i = 0; i < REFS; i += 3)
+        DM_TRY(dm_release(refs[i]));
+    return sum == REFS * (REFS - 1) + 1 + REFS + 1 + REFS ? dm_return(call, &DM_REF_LIST(two, 2))
+                                                          : dm_fail(call, "a wrong sum: %d", sum);
+}
+
 /* It is right, or memory was missing; whoever depends on what was missing is told so. */
 static void right_or_missing(dm_status status, bool right)
 {
     if (status == DM_OK && !right)
-        fail_msg("a wrong value");
+        fail_msg("call %ld failed: a wrong value", which);
     if (status != DM_OK && status != DM_ERR_NOMEM && status != DM_ERR_DEP_FAILED &&
         status != DM_ERR_WORKERS_UNSTARTABLE && status != DM_ERR_STORE_FULL && !(may_be_told & DM_ON(status)))
-        fail_msg("%s: %s", dm_status_name(status), dm_last_error());
+        fail_msg("call %ld failed: %s: %s", which, dm_status_name(status), dm_last_error());
     if (status != DM_OK)
-        atomic_store(&failing, false); /* who is told so, goes on with memory */
+        atomic_store(&aimed->failing, false); /* who is told so, goes on with memory */
 }
 
 static void let_go(dm_ref ref)
@@ -144,7 +199,8 @@ static void rarer_tasks(void)
     dm_remote_n(two, 2, several);
     dm_ref count = dm_remote(counts_list, &DM_REF_LIST(two, 2));
     dm_cancel(cancelled);
-    dm_status status = dm_get_within(count, &x, WATCH_PATIENCE_MS);
+    bool both = two[0].id != 0 && two[1].id != 0;
+    dm_status status = both ? dm_get_within(count, &x, WATCH_PATIENCE_MS) : DM_ERR_NOMEM;
     right_or_missing(status, x == 2);
     status = dm_get_within(failing_one, &x, WATCH_PATIENCE_MS);
     right_or_missing(status == DM_ERR_TASK_FAILED ? DM_OK : status, status == DM_ERR_TASK_FAILED);
@@ -155,6 +211,21 @@ static void rarer_tasks(void)
     for (int i = 0; i < CHAIN; i++)
         let_go(chain[i]);
     let_go(two[0]), let_go(two[1]), let_go(count), let_go(failing_one), let_go(cancelled);
+}
+
+static void tasks_of_tasks(void)
+{
+    dm_ref_list two = {0};
+    int x = 0;
+    dm_ref ref = dm_remote(does_all_that);
+    dm_status status = dm_get_within(ref, &two, WATCH_PATIENCE_MS);
+    right_or_missing(status, two.count == 2);
+    if (status == DM_OK) {
+        status = dm_get_within(two.refs[0], &x, WATCH_PATIENCE_MS);
+        right_or_missing(status, x == 1);
+    }
+    dm_ref_list_release(&two);
+    let_go(ref);
 }
 
 /* More than the store has room for. */
@@ -185,42 +256,59 @@ static void run(void)
     put_and_get();
     tasks();
     rarer_tasks();
+    tasks_of_tasks();
     objects_on_disk();
-    atomic_store(&failing, false);
+    atomic_store(&aimed->failing, false);
     dm_stats stats = {.refs = 1};
     assert_soon(dm_stats_get(&stats) == DM_OK && stats.refs == 0);
     assert_int_equal(stats.objects, 0);
     dm_shutdown();
 }
 
-static void each_of_the_driver(bool all_later)
+/* K from 1 on, until none fails. */
+static void each_of_them(bool all_later)
 {
     residue before;
     long k = 1, begin = watch_now_ms(), failed_before;
     residue_begin(&before);
     from_then_on = all_later;
     do {
-        failed_before = atomic_load(&failed);
-        atomic_store(&countdown, k);
+        failed_before = atomic_load(&aimed->failed);
+        which = k;
+        atomic_store(&aimed->countdown, k);
         k += stride;
-        atomic_store(&seen, 0);
+        atomic_store(&aimed->seen, 0);
         run();
-        atomic_store(&countdown, 0);
-        atomic_store(&failing, false);
+        atomic_store(&aimed->countdown, 0);
+        atomic_store(&aimed->failing, false);
         assert_no_residue(&before);
-    } while (atomic_load(&failed) != failed_before && watch_now_ms() - begin < for_ms);
-    print_message("of calls 1 to %ld each %ld. failed%s; %ld failures in all; %ld "
-                  "in the last run\n",
-                  k - 2 * stride, stride,
-                  watch_now_ms() - begin < for_ms ? "" : " (the time was over)",
-                  atomic_load(&failed), atomic_load(&seen));
+    } while (atomic_load(&aimed->failed) != failed_before && watch_now_ms() - begin < for_ms);
+    print_message("of calls 1 to %ld each %ld. failed%s; %ld failures in all; %ld in the last run\n", k - 2 * stride,
+                  stride, watch_now_ms() - begin < for_ms ? "" : " (the time was over)", atomic_load(&aimed->failed),
+                  atomic_load(&aimed->seen));
     assert_true(k > 10);
+}
+
+static void each_of_the_driver(bool all_later)
+{
+    aimed = &of_driver;
+    each_of_them(all_later);
+}
+
+static void each_of_workers(void)
+{
+    stride = 1; /* they make few of these calls */
+    aimed = of_workers = notes_make(sizeof *of_workers);
+    each_of_them(false);
+    aimed = &of_driver;
+    notes_end(of_workers, sizeof *of_workers);
 }
 
 /* The program's main, with its cases. */
 static int failing_main(int argc, char **argv, const struct CMUnitTest *cases, size_t count)
 {
     int status;
+    test_worker_setup = fail_in_workers;
     if (test_began_elsewhere(argc, argv, NULL, &status))
         return status;
     bool is_short = argc > 1 && strcmp(argv[1], "--short") == 0;
