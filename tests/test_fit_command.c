@@ -333,6 +333,20 @@ static void test_existing_figures_are_refused_without_force(void **state)
     assert_int_equal(text[0], '{');
 }
 
+/* Told before the fit: the maps of a fit whose figures have no place to go are not there. */
+static void test_figures_with_no_place_to_go(void **state)
+{
+    (void)state;
+    outcome o = FIT("--engine", "serial", "--json", at("absent/figures"));
+    assert_refused(&o, at("absent/figures"), "No such file", "make it");
+    assert_false(exists(at("out")));
+    o = FIT("--engine", "serial", "--json", folder);
+    assert_refused(&o, folder, "Is a directory", "another --json");
+    o = FIT("--engine", "serial", "--json", at("out/figures"));
+    assert_fitted(&o);
+    assert_true(exists(at("out/figures")));
+}
+
 /* A grid that no default would give: oblique, in both ways of saying so, with units. */
 static void test_outputs_lie_where_the_input_lay(void **state)
 {
@@ -531,6 +545,9 @@ static void test_responses_and_folders_that_are_none(void **state)
     write_file("response.txt", "1e-3 2e-4 2e-4\n");
     outcome o = FIT("--engine", "serial", "--response", at("response.txt"));
     assert_refused(&o, at("response.txt"), "", "");
+    write_file("response.txt", "1.7 0.3 0.3 1000\n");
+    o = FIT("--engine", "serial", "--response", at("response.txt"));
+    assert_refused(&o, at("response.txt"), "1.7", "mm2/s");
     o = FIT("--engine", "serial", "--fa-threshold", "0.9999999");
     assert_refused(&o, S64 "/dwi.nii.gz", "", "FA");
     o = FIT("--engine", "serial", "--out", at("response.txt"));
@@ -644,6 +661,7 @@ int main(void)
         CASE(test_figures_are_json),
         CASE(test_existing_outputs_are_refused_without_force),
         CASE(test_existing_figures_are_refused_without_force),
+        CASE(test_figures_with_no_place_to_go),
         CASE(test_outputs_lie_where_the_input_lay),
         CASE(test_zero_outside_the_mask),
         CASE(test_nan_voxels_are_counted_and_stop_nothing),

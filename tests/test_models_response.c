@@ -176,6 +176,10 @@ static void bad_text_is_refused(void **state)
     check_text("1 2 x 4\n", "'x'");
     check_text("1 2 nan 4\n", "nan");
     check_text("1 2 3 0\n", "S0 0");
+    check_text("1.7 0.3 0.3 1000\n", "divide by 1000 if it is in um2/ms"); /* um2/ms */
+    check_text("1700 300 300 1000\n", "expected mm2/s");                    /* um2/s */
+    check_text("1.7e-5 3e-6 3e-6 1000\n", "expected mm2/s");                /* cm2/s */
+    check_text("1.7e-9 3e-10 3e-10 1000\n", "expected mm2/s");              /* m2/s */
     assert_dm_error(dm_response_read("absent.txt", &found), DM_ERR_IO, "absent.txt");
 }
 

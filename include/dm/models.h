@@ -257,7 +257,10 @@ DM_API void dm_mask_destroy(dm_mask *mask);
 
 /* ---- 4. Response: the signal of one fibre ---------------------------------------------------- */
 
-/* One fibre's tensor and its signal at b = 0 (Tournier et al. 2004). A plain value. */
+/*
+ * One fibre's tensor and its signal at b = 0 (Tournier et al. 2004). A plain value. Whoever takes one refuses
+ * eigenvalues that no tissue has in mm2/s: the largest must lie between 2e-5 and 0.1.
+ */
 typedef struct dm_response {
     double evals[3]; /* along the fibre, then across, mm2/s */
     double s0;       /* in the unit of the data */

@@ -4,6 +4,8 @@
  */
 #include "runtime/dm/fit_command.h"
 
+#include <errno.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -171,17 +173,6 @@ static void end_by_signal(void)
     raise(signal);
 }
 
-/* The figures are a file of ours as the maps are: refused before anything is computed. What is no regular file, like
- * a pipe, has nothing to lose. */
-static dm_status check_figures(const fit_request *r)
-{
-    struct stat found;
-    if (!r->json || !fit_prints(r) || r->force || stat(r->json, &found) != 0 || !S_ISREG(found.st_mode))
-        return DM_OK;
-    return dmi_error(DM_ERR_IO, "%s: a file was found here already; give --force to replace it, or another --json",
-                     r->json);
-}
-
 int fit_command_run(const fit_command *c, int argc, char **argv, void *own)
 {
     fit_request r;
@@ -193,14 +184,43 @@ int fit_command_run(const fit_command *c, int argc, char **argv, void *own)
     if (dm_init(&r.session) != DM_OK)
         return command_failed();
     listen_for_signals();
-    dm_status status = check_figures(&r);
-    if (status == DM_OK)
-        status = c->fit(&r, own);
+    dm_status status = c->fit(&r, own);
     int result = status == DM_OK ? DM_EXIT_OK : command_failed();
     dm_shutdown();
     if (status == DM_ERR_CANCELLED)
         end_by_signal();
     return result;
+}
+
+/* ---- before it begins ---- */
+
+/* Whether a file could be made at `path`, where there is none. */
+static dm_status check_folder(const char *path)
+{
+    char folder[PATH_MAX];
+    const char *slash = strrchr(path, '/');
+    snprintf(folder, sizeof folder, "%.*s", slash ? (int)(slash - path) + 1 : 1, slash ? path : ".");
+    if (access(folder, W_OK | X_OK) == 0)
+        return DM_OK;
+    return dmi_error(DM_ERR_IO, "%s: cannot be written: folder %s: %s; make it, or give another --json", path, folder,
+                     strerror(errno));
+}
+
+/* The figures are a file of ours as the maps are. What is no regular file, like a pipe, has nothing to lose. */
+dm_status fit_check_figures(const fit_request *r)
+{
+    struct stat found;
+    if (!r->json || !fit_prints(r))
+        return DM_OK;
+    if (stat(r->json, &found) != 0)
+        return check_folder(r->json);
+    if (S_ISREG(found.st_mode) && !r->force)
+        return dmi_error(DM_ERR_IO, "%s: a file was found here already; give --force to replace it, or another --json",
+                         r->json);
+    if (!S_ISDIR(found.st_mode) && access(r->json, W_OK) == 0)
+        return DM_OK;
+    return dmi_error(DM_ERR_IO, "%s: cannot be written: %s; give another --json", r->json,
+                     strerror(S_ISDIR(found.st_mode) ? EISDIR : errno));
 }
 
 /* ---- progress ---- */

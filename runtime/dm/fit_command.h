@@ -66,6 +66,10 @@ void fit_progress_begin(fit_progress *p, const fit_command *c, const char *doing
 /* A part that failed leaves its last line behind, too. Returns the seconds it took. */
 double fit_progress_end(const fit_progress *p);
 
+/* Whether --json FILE can be written: asked before anything is computed, and after --out was made, in which it may
+ * lie. */
+dm_status fit_check_figures(const fit_request *r) DM_NODISCARD;
+
 /* Signals, with progress. */
 dm_status fit_read_signals(const fit_command *c, const fit_request *r, fit_inputs *in,
                            fit_times *times) DM_NODISCARD;

@@ -238,6 +238,7 @@ static dm_status fit_all(const fit_request *r, const csd_wish *wish, fit_inputs 
     DM_TRY(fit_inputs_read(&r->files, in));
     DM_TRY(fit_inputs_choose_response(&r->files, in));
     DM_TRY(open_outputs(r, wish, in, o));
+    DM_TRY(fit_check_figures(r));
     DM_TRY(fit_read_signals(&csd, r, in, &times));
     DM_TRY(fit_inputs_find_response(&r->files, in));
     DM_TRY(warn_about_model(r, wish, in));

@@ -52,7 +52,10 @@ cp square.c project
 cat >project/CMakeLists.txt <<'EOF'
 cmake_minimum_required(VERSION 3.22)
 project(square C)
-find_package(dmrt 0.1 REQUIRED)
+find_package(dmrt 0.1 REQUIRED COMPONENTS dmrt models OPTIONAL_COMPONENTS nonsense)
+if(dmrt_nonsense_FOUND)
+    message(FATAL_ERROR "a component that does not exist was found")
+endif()
 add_executable(square square.c)
 target_link_libraries(square PRIVATE dmrt::dmrt)
 add_executable(square_static square.c)
@@ -65,6 +68,11 @@ cmake --build built >cmake.log 2>&1 || { cat cmake.log; exit 1; }
 prints built/square
 prints built/square_static
 prints built/square_models
+
+sed -i 's/OPTIONAL_COMPONENTS nonsense/nonsense/' project/CMakeLists.txt
+! cmake -S project -B refused -DCMAKE_PREFIX_PATH="$work/prefix" >cmake.log 2>&1 ||
+    { echo 'a component that does not exist was required, and nothing was said'; exit 1; }
+grep -q nonsense cmake.log || { cat cmake.log; exit 1; }
 
 for header in "$work"/prefix/include/dm/*.h; do
     echo "#include <dm/$(basename "$header")>" >header.c
