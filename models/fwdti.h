@@ -78,6 +78,8 @@ struct dmi_fwdti_sweeps {
     /* The linear fit of the tissue with this f, into p (7 and a pad, aligned to 64
      * bytes); gives its sum of squares. */
     double (*try_f)(const dm_fwdti *model, const dm_fwdti_workspace *w, double f, double *p);
+    /* Whether a volume's signal is above that of the water at f = low and not at f = high. */
+    bool (*runs_dry)(const dm_fwdti *model, const dm_fwdti_workspace *w, double low, double high);
     /* t, r and the sum of squares of a point from its p and f. */
     void (*residuals)(const dm_fwdti *model, const dm_fwdti_workspace *w, dmi_fwdti_point *point);
     /* The normal equations at a point whose residuals are there. */
@@ -96,6 +98,11 @@ extern const dmi_fwdti_sweeps *const dmi_fwdti_sweeps_avx2, *const dmi_fwdti_swe
  * False if there is no answer, because numbers overflowed.
  */
 bool dmi_fwdti_wls(const dm_fwdti *model, dm_fwdti_workspace *w, double *parameters) DM_NODISCARD;
+
+/*
+ * The grid search alone (fwdti_grid.c): f, and p (7 and a pad, aligned to 64 bytes) of the tissue with it.
+ */
+double dmi_fwdti_search(const dm_fwdti *model, const dm_fwdti_workspace *w, double *p);
 
 /*
  * The non-linear fit from there (fwdti_nls.c); parameters become better ones. Gives the number of

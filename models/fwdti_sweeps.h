@@ -121,6 +121,20 @@ static double try_f(const dm_fwdti *m, const dm_fwdti_workspace *w, double f, do
     return misfit(m, w, fs0, p, ln_tissue - p[TENSOR]);
 }
 
+static bool runs_dry(const dm_fwdti *m, const dm_fwdti_workspace *w, double low, double high)
+{
+    const double low_s0 = low * w->s0, high_s0 = high * w->s0;
+    lanes_bits any = {0};
+    for (size_t i = 0; i < m->padded; i += LANES) {
+        const lanes s = lanes_load(w->s + i), water = lanes_load(m->water + i);
+        any |= (lanes_bits)(s > low_s0 * water) & (lanes_bits)(s <= high_s0 * water);
+    }
+    for (int k = 0; k < LANES; k++)
+        if (any[k])
+            return true;
+    return false;
+}
+
 static void residuals(const dm_fwdti *m, const dm_fwdti_workspace *w, dmi_fwdti_point *at)
 {
     const double tissue = 1 - at->f;
@@ -208,7 +222,7 @@ static void functions(const double *x, double *exponentials, double *logarithms)
 
 #define SWEEPS                                                                                     \
     {                                                                                              \
-        weigh, try_f, residuals, derivatives, functions                                            \
+        weigh, try_f, runs_dry, residuals, derivatives, functions                                            \
     }
 
 #endif

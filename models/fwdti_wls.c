@@ -1,6 +1,6 @@
 /*
- * fwdti_wls.c - the linear fit of a voxel: the fraction of free water by a grid search, the tensor
- * of each candidate by weighted linear least squares (Hoy et al. 2014, as in Neto Henriques et al.
+ * fwdti_wls.c - the linear fit of a voxel: the fraction of free water by a grid search (fwdti_grid.c), the
+ * tensor of each candidate by weighted linear least squares (Hoy et al. 2014, as in Neto Henriques et al.
  * 2017).
  *
  * The sums over volumes are the sweeps'; see fwdti.h for symbols.
@@ -75,40 +75,6 @@ static double plain_diffusivity(const dm_fwdti_workspace *w, const double *z)
     return sum / 3;
 }
 
-typedef struct candidate {
-    alignas(64) double p[UNKNOWNS];
-    double f, squares;
-} candidate;
-
-/* The best of `count` values of f, evenly from `first` to `last`; the smaller one if two are. */
-static candidate search(const dm_fwdti *model, const dm_fwdti_workspace *w, double first,
-                        double last, int count)
-{
-    const double step = (last - first) / (count - 1);
-    candidate best = {.squares = INFINITY}, now;
-    for (int k = 0; k < count; k++) {
-        now.f = k < count - 1 ? k * step + first : last;
-        now.squares = model->sweeps->try_f(model, w, now.f, now.p);
-        if (k == 0 || now.squares < best.squares)
-            best = now;
-    }
-    return best;
-}
-
-/* Each pass looks ten times closer around the best of the one before. */
-static candidate grid(const dm_fwdti *model, const dm_fwdti_workspace *w)
-{
-    enum { FIRST_COUNT = 9, COUNT = 19 };
-    double step = 0.1;
-    candidate best = search(model, w, 0 + step, 1 - step, FIRST_COUNT);
-    for (int pass = 1; pass < model->settings.piterations; pass++) {
-        const double low = best.f - step, high = best.f + step;
-        step *= 0.1;
-        best = search(model, w, low + step, high - step, COUNT);
-    }
-    return best;
-}
-
 bool dmi_fwdti_wls(const dm_fwdti *model, dm_fwdti_workspace *w, double *parameters)
 {
     const dm_fwdti_settings *settings = &model->settings;
@@ -122,7 +88,7 @@ bool dmi_fwdti_wls(const dm_fwdti *model, dm_fwdti_workspace *w, double *paramet
         parameters[DM_FWDTI_F] = md > settings->mdreg;
         return !isnan(md);
     }
-    const candidate best = grid(model, w);
-    parameters[DM_FWDTI_F] = best.f;
-    return dmi_fwdti_decompose(best.p, parameters);
+    alignas(64) double p[UNKNOWNS];
+    parameters[DM_FWDTI_F] = dmi_fwdti_search(model, w, p);
+    return dmi_fwdti_decompose(p, parameters);
 }
