@@ -9,7 +9,8 @@
 
 usage() {
     cat <<END
-usage: run BINARIES [--runs N] [--workers N] [--only CASE] [--json FILE]
+usage: run BINARIES [--runs N] [--workers N] [--only CASE] [--live MIB] [--store MIB]
+    [--json FILE]
 BINARIES is where this question's contestants were built; ./dev bench knows.
 END
     exit 2
@@ -106,7 +107,7 @@ interleave() {
         case $1 in
             --runs) runs=$2 ;;
             --json) gathering+=(--json "$2") ;;
-            --workers|--only) passed+=("$1" "$2") ;;
+            --workers|--only|--live|--store) passed+=("$1" "$2") ;;
             *) usage ;;
         esac
         shift 2

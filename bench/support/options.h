@@ -1,6 +1,6 @@
 /*
  * options.h - the command line of a contestant: --engine NAME --workers N --only CASE --scale F
- * --policy NAME.
+ * --policy NAME --live MIB --store MIB.
  */
 #ifndef BENCH_OPTIONS_H
 #define BENCH_OPTIONS_H
@@ -18,6 +18,7 @@ typedef struct bench_options {
     int workers;
     const char *only; /* NULL: all cases */
     const char *policy; /* of spilling; NULL: the session's default */
+    size_t live_mib, store_mib; /* what is alive, and the store that it goes through; 0: as the question has it */
     double scale;     /* of the number of tasks: 0.01 for a look under valgrind */
 } bench_options;
 
@@ -31,6 +32,10 @@ static inline bool bench_option(bench_options *options, const char *name, const 
         options->only = value;
     else if (strcmp(name, "--policy") == 0)
         options->policy = value;
+    else if (strcmp(name, "--live") == 0)
+        options->live_mib = strtoul(value, NULL, 10);
+    else if (strcmp(name, "--store") == 0)
+        options->store_mib = strtoul(value, NULL, 10);
     else if (strcmp(name, "--scale") == 0)
         options->scale = atof(value);
     else
@@ -45,7 +50,7 @@ static inline bench_options bench_options_read(int argc, char **argv)
         if (i + 1 < argc && bench_option(&options, argv[i], argv[i + 1]))
             continue;
         fprintf(stderr, "usage: %s [--engine NAME] [--workers N] [--only CASE] [--scale F] "
-                "[--policy NAME]\n",
+                "[--policy NAME] [--live MIB] [--store MIB]\n",
                 argv[0]);
         exit(2);
     }

@@ -22,10 +22,10 @@
 
 #include "bench/support/clock.h"
 #include "bench/support/options.h"
+#include "bench/support/squeeze.h"
 #include "cases.h"
 
 enum {
-    PIECE = 64 << 10, /* what a core's cache holds with room to spare */
     BLOCK = 4096,
     STAGE = 5 << 20, /* room for a part that grows */
     MOST = 256       /* threads */
@@ -103,72 +103,14 @@ static void lz4_back(size_t part)
         die("LZ4_decompress_safe");
 }
 
-/* As fast as the machine can: a floor that a better compiler flag would beat is none. */
-#if defined(__x86_64__) && defined(__gnu_linux__)
-#define FOR_THIS_MACHINE __attribute__((target_clones("avx2", "default")))
-#else
-#define FOR_THIS_MACHINE
-#endif
-
-FOR_THIS_MACHINE static void shuffle(const char *restrict from, char *restrict to)
-{
-    enum { N = PIECE / sizeof(float) };
-    for (size_t i = 0; i < N; i++) {
-        uint32_t element;
-        memcpy(&element, from + i * sizeof element, sizeof element);
-        to[i] = (char)element;
-        to[N + i] = (char)(element >> 8);
-        to[2 * N + i] = (char)(element >> 16);
-        to[3 * N + i] = (char)(element >> 24);
-    }
-}
-
-FOR_THIS_MACHINE static void unshuffle(const char *restrict from, char *restrict to)
-{
-    enum { N = PIECE / sizeof(float) };
-    const unsigned char *planes = (const unsigned char *)from;
-    for (size_t i = 0; i < N; i++) {
-        uint32_t element = planes[i] | (uint32_t)planes[N + i] << 8 | (uint32_t)planes[2 * N + i] << 16 |
-                           (uint32_t)planes[3 * N + i] << 24;
-        memcpy(to + i * sizeof element, &element, sizeof element);
-    }
-}
-
-/* A part; how many bytes it became. */
-static size_t squeeze(const char *from, char *to)
-{
-    static __thread char planes[PIECE];
-    const char *begin = to;
-    for (size_t at = 0; at < PART; at += PIECE) {
-        shuffle(from + at, planes);
-        int bytes = LZ4_compress_default(planes, to + sizeof bytes, PIECE, LZ4_compressBound(PIECE));
-        memcpy(to, &bytes, sizeof bytes);
-        to += sizeof bytes + (size_t)bytes;
-    }
-    return (size_t)(to - begin);
-}
-
-static void expand(const char *from, char *to)
-{
-    static __thread char planes[PIECE];
-    for (size_t at = 0; at < PART; at += PIECE) {
-        int bytes;
-        memcpy(&bytes, from, sizeof bytes);
-        if (LZ4_decompress_safe(from + sizeof bytes, planes, bytes, PIECE) != PIECE)
-            die("LZ4_decompress_safe");
-        unshuffle(planes, to + at);
-        from += sizeof bytes + (size_t)bytes;
-    }
-}
-
 static size_t shuffled_out(size_t part)
 {
-    return squeeze(raw + part * PART, coded + part * room);
+    return squeeze(raw + part * PART, PART, coded + part * room);
 }
 
 static void shuffled_back(size_t part)
 {
-    expand(coded + part * room, back + part * PART);
+    expand(coded + part * room, back + part * PART, PART);
 }
 
 /* ---- both ---- */
@@ -181,7 +123,7 @@ static size_t in_blocks(size_t bytes)
 static size_t both_out(size_t part)
 {
     char *to = stage;
-    size_t bytes = squeeze(raw + part * PART, to);
+    size_t bytes = squeeze(raw + part * PART, PART, to);
     if (pwrite(fd, to, in_blocks(bytes), (off_t)(part * STAGE)) != (ssize_t)in_blocks(bytes))
         die("pwrite");
     return bytes;
@@ -192,7 +134,7 @@ static void both_back(size_t part)
     char *from = stage;
     if (pread(fd, from, in_blocks(stored[part]), (off_t)(part * STAGE)) != (ssize_t)in_blocks(stored[part]))
         die("pread");
-    expand(from, back + part * PART);
+    expand(from, back + part * PART, PART);
 }
 
 static const engine engines[] = {
@@ -304,7 +246,7 @@ int main(int argc, char **argv)
     reporter.contestant = chosen->contestant;
     reporter.workers = options.workers;
     parts = bench_scaled(&options, PARTS);
-    room = (size_t)LZ4_compressBound(PIECE) * (PART / PIECE) + PART / PIECE * sizeof(int);
+    room = squeezed_most(PART);
     raw = memory(parts * PART);
     back = memory(parts * PART);
     coded = chosen->disk ? NULL : memory(parts * room);
