@@ -1,7 +1,7 @@
 /*
- * gather.c - makes one row of the rows of several runs, compares, prints a table.
+ * gather.c - makes one row of the rows of several runs, compares, prints a table; or writes one for a page.
  *
- *   gather [--baseline CONTESTANT] [--published FILE] [--json FILE] < LINES
+ *   gather [--baseline CONTESTANT] [--published FILE] [--json FILE] [--markdown FILE] < LINES
  *
  * The k-th line of a contestant and a case is its k-th run. Runs are interleaved, so the ratio to the
  * baseline is the median of the ratios of runs made side by side: it survives a machine that changes
@@ -249,6 +249,43 @@ static void print_table(int base)
     print_notes(base);
 }
 
+/* ---- the table for a page ---- */
+
+static void write_figure(FILE *file, const cell *of)
+{
+    if (of->runs) {
+        const double median = median_of(of);
+        const bench_scale s = bench_scale_of(text_of(of->first, "unit"), median);
+        fprintf(file, " %.*f %s", s.digits, median * s.by, s.unit);
+    }
+    fputs(" |", file);
+}
+
+static void write_markdown(const char *path)
+{
+    FILE *file = fopen(path, "w");
+    if (file == NULL)
+        fail("cannot write", path);
+    const cJSON *line = rows.cells[0][0].first;
+    fprintf(file, "Medians of %d runs, interleaved; %.0f CPUs; commit `%s`.\n\n| |", rows.cells[0][0].runs,
+            number_of(line, "cpus", 0), text_of(line, "commit"));
+    for (int k = 0; k < rows.contestant_count; k++)
+        fprintf(file, " %s |", rows.contestants[k]);
+    fprintf(file, "\n|---|");
+    for (int k = 0; k < rows.contestant_count; k++)
+        fprintf(file, "---|");
+    for (int c = 0; c < rows.case_count; c++) {
+        fprintf(file, "\n| %s |", rows.cases[c]);
+        for (int k = 0; k < rows.contestant_count; k++)
+            write_figure(file, &rows.cells[c][k]);
+    }
+    fprintf(file, "\n");
+    if (fclose(file) != 0)
+        fail("cannot write", path);
+}
+
+/* ---- all of it ---- */
+
 static void read_published(const char *path)
 {
     FILE *file = fopen(path, "r");
@@ -260,7 +297,7 @@ static void read_published(const char *path)
 
 int main(int argc, char **argv)
 {
-    const char *baseline = NULL, *json = NULL;
+    const char *baseline = NULL, *json = NULL, *markdown = NULL;
     for (int i = 1; i + 1 < argc; i += 2) {
         if (strcmp(argv[i], "--baseline") == 0)
             baseline = argv[i + 1];
@@ -268,6 +305,8 @@ int main(int argc, char **argv)
             read_published(argv[i + 1]);
         else if (strcmp(argv[i], "--json") == 0)
             json = argv[i + 1];
+        else if (strcmp(argv[i], "--markdown") == 0)
+            markdown = argv[i + 1];
         else
             fail("no such option", argv[i]);
     }
@@ -283,4 +322,6 @@ int main(int argc, char **argv)
     print_table(base);
     if (json)
         write_json(json);
+    if (markdown)
+        write_markdown(markdown);
 }

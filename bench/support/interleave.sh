@@ -10,7 +10,8 @@
 usage() {
     cat <<END
 usage: run BINARIES [--runs N] [--workers N] [--only CASE] [--live MIB] [--store MIB]
-    [--json FILE]
+    [--json FILE] [--document PAGE]
+--document puts the table into a page of Markdown, between the lines <!-- bench: QUESTION --> and <!-- end -->.
 BINARIES is where this question's contestants were built; ./dev bench knows.
 END
     exit 2
@@ -93,13 +94,31 @@ undisturbed_round() {
         'BEGIN { exit !(others / ticks < 0.05 * cpus * (to - from)) }'
 }
 
+# into_page PAGE FILE: the text of FILE to its place in PAGE.
+into_page() {
+    local place
+    place="<!-- bench: $(basename "$here") -->"
+    grep -qxF -e "$place" "$1" || {
+        printf 'run: %s has no line %s\n' "$1" "$place" >&2
+        exit 1
+    }
+    awk -v place="$place" -v text="$2" '
+        /^<!-- end -->$/ { inside = 0 }
+        !inside { print }
+        $0 == place {
+            inside = 1
+            while ((getline line <text) > 0) print line
+        }' "$1" >"$round_lines"
+    cat "$round_lines" >"$1"
+}
+
 interleave() {
     export LC_ALL=C
     [ $# -ge 1 ] || usage
     binaries=$1
     runs=${default_runs:-7}
     passed=()
-    local gathering=(--baseline "$baseline")
+    local document='' gathering=(--baseline "$baseline")
     [ -z "${published-}" ] || gathering+=(--published "$published")
     shift
     while [ $# -gt 0 ]; do
@@ -107,6 +126,7 @@ interleave() {
         case $1 in
             --runs) runs=$2 ;;
             --json) gathering+=(--json "$2") ;;
+            --document) document=$2 ;;
             --workers|--only|--live|--store) passed+=("$1" "$2") ;;
             *) usage ;;
         esac
@@ -115,8 +135,9 @@ interleave() {
     here=$(dirname "$(readlink -f "$0")")
     BENCH_COMMIT=$(commit)
     export BENCH_COMMIT
-    lines=$(mktemp) round_lines=$(mktemp)
-    trap 'rm -f "$lines" "$round_lines"' EXIT
+    lines=$(mktemp) round_lines=$(mktemp) table=$(mktemp)
+    trap 'rm -f "$lines" "$round_lines" "$table"' EXIT
+    [ -z "$document" ] || gathering+=(--markdown "$table")
     name_missing
     # A round that others disturbed is done again, as long as there is patience.
     local kept=0 disturbed=0 patience=$runs
@@ -134,6 +155,7 @@ interleave() {
     done
     [ ! -t 2 ] || printf '\r                \r' >&2
     "$binaries/../support/gather" "${gathering[@]}" <"$lines"
+    [ -z "$document" ] || into_page "$document" "$table"
     [ "$disturbed" -eq 0 ] ||
         printf '\nOther programs disturbed %d of the %d runs: trust the ratios, not the figures.\n' \
             "$disturbed" "$runs"
