@@ -8,6 +8,7 @@
 #include "runtime/clock.h"
 #include "runtime/dispatch.h"
 #include "runtime/lane.h"
+#include "runtime/lists.h"
 #include "runtime/quick.h"
 #include "runtime/residence.h"
 #include "runtime/task.h"
@@ -27,6 +28,9 @@ static dm_status read_list(dmi_session *session, uint32_t index, const dmi_found
             for (size_t k = 0; k < i; k++)
                 dmi_task_drop(session, (uint32_t)refs[k].id);
             free(refs);
+            if (dmi_task_at(session, index)->contains == DMI_LIST_LOST)
+                return dmi_error(DM_ERR_NOMEM, "there was no memory for the %zu refs that %s returned", n,
+                                 dmi_task_name(session, index));
             return dmi_error(DM_ERR_BADREF, "ref %zu of the list names nothing", i);
         }
         dmi_task_hold(session, inner);

@@ -50,7 +50,7 @@ uint32_t dmi_list_begin(dmi_session *session, size_t n)
 
 static dmi_list *list_of(const dmi_session *session, uint32_t list)
 {
-    return list & DMI_LIST ? &session->lists[list & ~DMI_LIST] : NULL;
+    return (list & DMI_LIST) && list != DMI_LIST_LOST ? &session->lists[list & ~DMI_LIST] : NULL;
 }
 
 void dmi_list_set(dmi_session *session, uint32_t list, size_t i, uint32_t inner)
@@ -99,13 +99,13 @@ void dmi_list_adopt(dmi_session *session, uint32_t index, const dmi_found *found
         if (dmi_refword_record(session, refword, &inner))
             dmi_list_set(session, list, i, inner);
     }
-    dmi_task_at(session, index)->contains = list;
+    dmi_task_at(session, index)->contains = list ? list : DMI_LIST_LOST;
 }
 
 void dmi_contained_end(dmi_session *session, uint32_t contains)
 {
     dmi_list *list = list_of(session, contains);
-    if (contains == 0)
+    if (contains == 0 || contains == DMI_LIST_LOST)
         return;
     if (list == NULL) {
         dmi_task_unpin(session, contains - 1);

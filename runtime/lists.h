@@ -14,6 +14,8 @@
 
 /* In task.contains: the rest is a list's number. */
 #define DMI_LIST 0x80000000u
+/* Or there was no memory for one when its maker's list was found: what it named is gone. */
+#define DMI_LIST_LOST 0xffffffffu
 
 /* A list of n that names nothing yet, for task.contains. 0: no memory. */
 uint32_t dmi_list_begin(dmi_session *session, size_t n);

@@ -357,8 +357,12 @@ static bool inner_of_list(dmi_session *session, uint32_t index, size_t i, uint32
     }
     if (!dmi_task_new(session, inner))
         return false;
-    dmi_task_fail(session, *inner, DM_ERR_BADREF, "ref %zu of the list of %s names nothing", i,
-                  dmi_task_name(session, index));
+    if (dmi_task_at(session, index)->contains == DMI_LIST_LOST)
+        dmi_task_fail(session, *inner, DM_ERR_NOMEM, "there was no memory for the refs that %s returned",
+                      dmi_task_name(session, index));
+    else
+        dmi_task_fail(session, *inner, DM_ERR_BADREF, "ref %zu of the list of %s names nothing", i,
+                      dmi_task_name(session, index));
     return true;
 }
 
