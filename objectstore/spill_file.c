@@ -125,8 +125,7 @@ static dm_status write_failed(const dmi_spill_file *file, int error, uint64_t at
         return dmi_error(status, "%s cannot grow beyond %llu bytes; raise ulimit -f", file->name,
                          (unsigned long long)at);
     return dmi_error(status, "%s cannot be written at byte %llu: %s; %s", file->name,
-                     (unsigned long long)at, error ? strerror(error) : "no progress",
-                     what_to_do[status != DM_ERR_DISK_FULL]);
+                     (unsigned long long)at, strerror(error), what_to_do[status != DM_ERR_DISK_FULL]);
 }
 
 /* How far a write of so many bytes got us: direct I/O cannot go on in the middle of a block. */

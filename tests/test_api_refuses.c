@@ -295,6 +295,72 @@ static void refs_of_another_session(void **state)
     dm_shutdown();
 }
 
+/* Whoever copies a view and releases both, or keeps one from session to session, takes nothing from others. */
+static void views_that_are_none(dm_engine engine)
+{
+    double numbers[5] = {1, 2, 3, 4, 5};
+    dm_stats stats;
+    session_begin(engine, 1);
+    dm_ref ref = dm_put(&DM_ARRAY(numbers, DM_F64, 5)), other = dm_put(&DM_ARRAY(numbers, DM_F64, 5));
+    dm_view view, copy, kept;
+    assert_ok(dm_get(ref, &view));
+    assert_ok(dm_get(other, &kept));
+    copy = view;
+    dm_view_release(&view);
+    dm_view_release(&copy); /* spent: nobody has lent it twice */
+    copy = kept;
+    copy.pin += 1000000; /* of no value */
+    dm_view_release(&copy);
+    copy = kept;
+    copy.pin ^= UINT64_C(1) << 50; /* of a value that was there before */
+    dm_view_release(&copy);
+    assert_ok(dm_stats_get(&stats));
+    assert_int_equal(stats.refs, 2);
+    assert_memory_equal(kept.data, numbers, sizeof numbers);
+    assert_ok(dm_release(ref));
+    assert_ok(dm_release(other));
+    assert_ok(dm_stats_get(&stats));
+    assert_int_equal(stats.refs, 1); /* the view has it */
+    copy = kept;
+    dm_view_release(&kept);
+    assert_soon(dm_stats_get(&stats) == DM_OK && stats.refs == 0);
+    dm_shutdown();
+    session_begin(engine, 1);
+    ref = dm_put(&DM_ARRAY(numbers, DM_F64, 5));
+    assert_ok(dm_get(ref, &view));
+    dm_view_release(&copy); /* of the session before */
+    assert_memory_equal(view.data, numbers, sizeof numbers);
+    dm_view_release(&view);
+    assert_ok(dm_release(ref));
+    assert_soon(dm_stats_get(&stats) == DM_OK && stats.refs == 0);
+    dm_shutdown();
+}
+ON_ENGINES(views_that_are_none)
+
+/* In the middle of many that go the quick way. */
+static void strangers_among_many(dm_engine engine)
+{
+    enum { MANY = 400 };
+    dm_ref refs[MANY];
+    double x;
+    dm_function stranger = wants_a_double;
+    stranger.name = "stranger";
+    session_begin(engine, 1);
+    for (int i = 0; i < MANY; i++) {
+        dm_value value = dm_value_double(i);
+        refs[i] = dm_submit(i % 10 ? &wants_a_double : &stranger, NULL, &value, 1);
+    }
+    for (int i = 0; i < MANY; i++) {
+        if (i % 10)
+            assert_ok(dm_get(refs[i], &x));
+        else
+            assert_refused(dm_get(refs[i], &x), DM_ERR_NO_FUNCTION, "stranger");
+        assert_ok(dm_release(refs[i]));
+    }
+    dm_shutdown();
+}
+ON_ENGINES(strangers_among_many)
+
 static void values_that_are_none(dm_engine engine)
 {
     session_begin(engine, 1);
@@ -525,6 +591,8 @@ static const struct CMUnitTest tests[] = {
     ENGINE_CASES(functions_nobody_registered),
     ENGINE_CASES(refs_that_are_none),
     cmocka_unit_test(refs_of_another_session),
+    ENGINE_CASES(views_that_are_none),
+    ENGINE_CASES(strangers_among_many),
     ENGINE_CASES(values_that_are_none),
     ENGINE_CASES(a_second_session),
     cmocka_unit_test(a_view_written_to),

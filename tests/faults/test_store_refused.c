@@ -8,7 +8,9 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -40,7 +42,6 @@ static bool is_to_fail(int error)
 
 WRAPPED(void *, malloc, (size_t bytes), (bytes), NULL, ENOMEM)
 WRAPPED(void *, calloc, (size_t count, size_t bytes), (count, bytes), NULL, ENOMEM)
-WRAPPED(void *, realloc, (void *at, size_t bytes), (at, bytes), NULL, ENOMEM)
 WRAPPED(char *, strndup, (const char *text, size_t length), (text, length), NULL, ENOMEM)
 WRAPPED(void *, mmap, (void *at, size_t bytes, int protection, int flags, int fd, off_t offset),
         (at, bytes, protection, flags, fd, offset), MAP_FAILED, ENOMEM)
@@ -52,13 +53,34 @@ WRAPPED(int, fstatat, (int fd, const char *name, struct stat *about, int flags),
 WRAPPED(int, fstatfs, (int fd, struct statfs *about), (fd, about), -1, EIO)
 WRAPPED(int, fstatvfs, (int fd, struct statvfs *about), (fd, about), -1, EIO)
 WRAPPED(int, madvise, (void *at, size_t bytes, int advice), (at, bytes, advice), -1, EAGAIN)
-WRAPPED(int, fallocate, (int fd, int mode, off_t at, off_t bytes), (fd, mode, at, bytes), -1, ENOSPC)
 WRAPPED(int, mkdirat, (int fd, const char *name, mode_t mode), (fd, name, mode), -1, EEXIST)
 WRAPPED(int, flock, (int fd, int operation), (fd, operation), -1, EWOULDBLOCK)
 WRAPPED(DIR *, fdopendir, (int fd), (fd), NULL, ENOMEM)
 WRAPPED(ssize_t, getrandom, (void *to, size_t bytes, unsigned flags), (to, bytes, flags), -1, EAGAIN)
 WRAPPED(ssize_t, pwrite, (int fd, const void *from, size_t bytes, off_t at), (fd, from, bytes, at), -1, EIO)
 WRAPPED(ssize_t, pread, (int fd, void *to, size_t bytes, off_t at), (fd, to, bytes, at), -1, EIO)
+
+/* What happens meanwhile: in a heap that grows, and where one notes what another is to free. */
+static void (*in_fallocate)(void);
+static bool (*in_realloc)(void);
+
+int __real_fallocate(int fd, int mode, off_t at, off_t bytes);
+int __wrap_fallocate(int fd, int mode, off_t at, off_t bytes);
+int __wrap_fallocate(int fd, int mode, off_t at, off_t bytes)
+{
+    if (in_fallocate)
+        in_fallocate();
+    return is_to_fail(ENOSPC) ? -1 : __real_fallocate(fd, mode, at, bytes);
+}
+
+void *__real_realloc(void *at, size_t bytes);
+void *__wrap_realloc(void *at, size_t bytes);
+void *__wrap_realloc(void *at, size_t bytes)
+{
+    if (in_realloc && !in_realloc())
+        return NULL;
+    return is_to_fail(ENOMEM) ? NULL : __real_realloc(at, bytes);
+}
 
 int __real_open(const char *path, int flags, ...);
 int __wrap_open(const char *path, int flags, ...);
@@ -224,6 +246,70 @@ static void spills(void)
     dmi_spill_destroy(spill);
 }
 
+/* ---- what is freed while another allocates ---- */
+
+enum { EARLIER = 100000, LARGE = 4 << 20 };
+
+static dmi_heap *busy;
+static size_t earlier; /* is freed by a thread of its own, while the heap grows */
+static pthread_t freer;
+static atomic_bool noting, may_note;
+
+static void *free_it(void *nothing)
+{
+    dmi_heap_free(busy, earlier);
+    return nothing;
+}
+
+/* The heap is locked: the thread notes it for whoever has the lock. We go on when it is about to. */
+static void free_meanwhile(void)
+{
+    in_fallocate = NULL;
+    assert_int_equal(pthread_create(&freer, NULL, free_it, NULL), 0);
+    while (!atomic_load(&noting))
+        watch_pause();
+}
+
+/* With memory for the note, or without: then the thread waits for the heap itself. */
+static bool note(void)
+{
+    atomic_store(&noting, true);
+    return atomic_load(&may_note);
+}
+
+/* It is free in the end: nothing is left. */
+static void freed_meanwhile(bool with_memory)
+{
+    dmi_segment segment;
+    dmi_word committed = {0}, granted = {0};
+    const size_t bytes = 64 << 20, first = 4096;
+    assert_ok(dmi_segment_create(&segment, first + bytes, false));
+    dmi_word_publish(&granted, bytes);
+    assert_ok(dmi_heap_create(&busy, &segment, first, segment.bytes, &committed, &granted));
+    earlier = dmi_heap_alloc(busy, EARLIER);
+    assert_true(earlier != 0);
+    atomic_store(&noting, false), atomic_store(&may_note, with_memory);
+    in_realloc = note;
+    in_fallocate = free_meanwhile;
+    size_t large = dmi_heap_alloc(busy, LARGE);
+    assert_null(in_fallocate); /* it has grown */
+    assert_int_equal(pthread_join(freer, NULL), 0);
+    in_realloc = NULL;
+    assert_true(large != 0);
+    dmi_heap_free(busy, large);
+    dmi_heap_trim(busy);
+    assert_int_equal(dmi_word_load(&committed), 0);
+    dmi_heap_destroy(busy);
+    dmi_segment_destroy(&segment);
+}
+
+static void frees_while_a_heap_grows(void **state)
+{
+    (void)state;
+    freed_meanwhile(true);
+    freed_meanwhile(false);
+}
+
 /* ---- each ---- */
 
 static void each(void (*run)(void), int error)
@@ -282,6 +368,7 @@ static void visible_files(void **state)
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(segments_and_heaps),
     cmocka_unit_test(segments_of_others),
+    cmocka_unit_test(frees_while_a_heap_grows),
     cmocka_unit_test(nameless_files),
     cmocka_unit_test(visible_files),
 };
