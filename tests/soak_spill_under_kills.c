@@ -1,12 +1,13 @@
 /*
- * Workers are killed at random moments while a working set of many times the store is spilled and brought
- * back: no byte is wrong, no value is lost, and in the end nothing is on the disk and nothing is left.
+ * Workers are killed while a working set of many times the store is spilled and brought back, and of its writes one in a
+ * hundred finds no room, one fails and one is short: no byte is wrong, no value is lost, and in the end nothing is on the
+ * disk and nothing is left. In full that is S3: a kill every 100 ms by the clock, then smaller objects and random kills.
  * `--short` for every run of the suite; `--seed N` repeats a run's choices.
  */
-#include <pthread.h>
-#include <stdatomic.h>
-#include <time.h>
+#include <errno.h>
 
+#include "objectstore/file_calls.h"
+#include "tests/support/killer.h"
 #include "tests/support/marked.h"
 
 enum { MOST = 4096, INSIDE = 6 };
@@ -14,7 +15,7 @@ enum { MOST = 4096, INSIDE = 6 };
 typedef struct setting {
     size_t store_bytes, object_bytes;
     int values; /* alive at once */
-    int workers, kills, most_ms;
+    int workers, kills, most_ms, every_ms; /* one of the two: killer.h */
 } setting;
 
 /* Objects of its own, tasks of its own, what it was given: whose, bytes, the other's whose, the other. */
@@ -45,37 +46,25 @@ DM_REMOTE(soak_juggle)
     return good ? dm_return(call, 1) : dm_fail(call, "what was given has wrong bytes");
 }
 
-/* ---- deaths ---- */
+/* ---- a disk with moods ---- */
 
-typedef struct killer {
-    atomic_bool stop;
-    atomic_int kills;
-    unsigned seed;
-    int most_ms;
-    uint64_t done; /* tasks, at the last death */
-} killer;
+static dmi_file_calls healthy;
+static atomic_bool moody;
+static atomic_uint writes, without_room, failing, short_ones;
 
-/* A start must have a chance, however slow the machine: some tasks are done between two deaths. */
-static void wait_for_tasks(killer *k)
+static ssize_t write_at(int fd, const void *bytes, size_t count, off_t at)
 {
-    enum { TASKS = 20 };
-    dm_stats stats = {0};
-    while (!atomic_load(&k->stop) && dm_stats_get(&stats) == DM_OK && stats.tasks_done < k->done + TASKS)
-        watch_pause();
-    k->done = stats.tasks_done;
-}
-
-static void *kill_now_and_then(void *argument)
-{
-    killer *k = argument;
-    while (!atomic_load(&k->stop)) {
-        long ms = 1 + (long)((unsigned)rand_r(&k->seed) % (unsigned)k->most_ms);
-        nanosleep(&(struct timespec){0, ms * 1000000}, NULL);
-        wait_for_tasks(k);
-        if (!atomic_load(&k->stop) && watch_kill_a_worker(&k->seed))
-            atomic_fetch_add(&k->kills, 1);
+    unsigned chance = (atomic_fetch_add(&writes, 1) * 2654435761u >> 16) % 100;
+    if (atomic_load(&moody) && chance < 2) {
+        atomic_fetch_add(chance ? &failing : &without_room, 1);
+        errno = chance ? EIO : ENOSPC;
+        return -1;
     }
-    return NULL;
+    if (atomic_load(&moody) && chance == 2 && count > 4096) {
+        atomic_fetch_add(&short_ones, 1);
+        count = count / 2 / 4096 * 4096;
+    }
+    return healthy.write_at(fd, bytes, count, at);
 }
 
 /* ---- values ---- */
@@ -138,6 +127,7 @@ static int round_of_work(const setting *of, unsigned *seed)
 static int work(const setting *of, unsigned *seed, killer *k)
 {
     int wrong = 0, rounds = 0;
+    int64_t begin = watch_now_us();
     for (int i = 0; i < of->values; i++) {
         refs[i] = DM_NO_REF;
         wrong += !renew(of, i, seed);
@@ -148,7 +138,9 @@ static int work(const setting *of, unsigned *seed, killer *k)
         wrong += !is_right(of, i);
     for (int i = 0; i < of->values; i++)
         wrong += dm_release(refs[i]) != DM_OK;
-    printf("%d kills, %d rounds; %d wrong\n", atomic_load(&k->kills), rounds, wrong);
+    printf("%d kills, one in %.1f ms, %d rounds; of %u writes %u found no room, %u failed, %u were short; %d wrong\n",
+           atomic_load(&k->kills), (double)(watch_now_us() - begin) / 1e3 / atomic_load(&k->kills), rounds,
+           atomic_load(&writes), atomic_load(&without_room), atomic_load(&failing), atomic_load(&short_ones), wrong);
     fflush(stdout);
     return wrong;
 }
@@ -180,18 +172,18 @@ static int soak(const setting *of, unsigned seed)
 {
     residue before;
     char said[4096];
-    pthread_t thread;
-    killer k = {.seed = seed, .most_ms = of->most_ms};
+    killer k = {.seed = seed, .most_ms = of->most_ms, .every_ms = of->every_ms};
     residue_begin(&before);
     session_begin_with(&(dm_options){.workers = of->workers,
                                      .store_bytes = of->store_bytes,
                                      .store_wait_ms = 20000,
                                      .retries = 1000,
                                      .log = driver_no_log});
-    pthread_create(&thread, NULL, kill_now_and_then, &k);
+    atomic_store(&moody, true);
+    killer_begin(&k);
     int wrong = work(of, &seed, &k);
-    atomic_store(&k.stop, true);
-    pthread_join(thread, NULL);
+    killer_end(&k);
+    atomic_store(&moody, false);
     wrong += what_is_left();
     dm_shutdown();
     if (!residue_check(&before, said, sizeof said))
@@ -201,14 +193,16 @@ static int soak(const setting *of, unsigned seed)
 
 int main(int argc, char **argv)
 {
-    static const setting brief[] = {{12 << 20, 256 << 10, 200, 2, 40, 100}, {4 << 20, 8 << 10, 1500, 1, 20, 100}};
-    static const setting full[] = {{64 << 20, MARKED_MIB, 1024, 2, 6000, 200},
-                                   {16 << 20, 16 << 10, 4000, 2, 1000, 100}};
+    static const setting brief[] = {{12 << 20, 256 << 10, 200, 2, 40, 0, 100}, {4 << 20, 8 << 10, 1500, 1, 20, 100, 0}};
+    static const setting full[] = {{64 << 20, MARKED_MIB, 1024, 2, 6000, 0, 100},
+                                   {16 << 20, 16 << 10, 4000, 2, 1000, 100, 0}};
     int status, wrong = 0;
     bool is_short = false;
     unsigned seed = (unsigned)watch_now_us();
     if (test_began_elsewhere(argc, argv, NULL, &status))
         return status;
+    healthy = dmi_calls;
+    dmi_calls.write_at = write_at;
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--short") == 0)
             is_short = true;
