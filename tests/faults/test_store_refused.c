@@ -281,7 +281,7 @@ static bool note(void)
 static void freed_meanwhile(bool with_memory)
 {
     dmi_segment segment;
-    dmi_word committed = {0}, granted = {0};
+    dmi_word committed = 0, granted = 0;
     const size_t bytes = 64 << 20, first = 4096;
     assert_ok(dmi_segment_create(&segment, first + bytes, false));
     dmi_word_publish(&granted, bytes);
