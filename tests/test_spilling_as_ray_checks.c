@@ -397,8 +397,8 @@ static void thresholds(dm_engine engine)
         assert_int_equal(marked_stats().spilled_total, 0);
         for (int j = few; j < 40; j++)
             refs[j] = marked_put(OBJECT, (uint64_t)j);
-        assert_soon(marked_stats().spilling_bytes == 0);
-        assert_true((double)marked_stats().store_used <= share * STORE);
+        /* Between two writes nothing is being written, though more is due. */
+        assert_soon(marked_stats().spilling_bytes == 0 && (double)marked_stats().store_used <= share * STORE);
         get_at_random(refs, 40, 50);
         marked_release(refs, 40);
         marked_end(&before);
