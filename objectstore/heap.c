@@ -382,25 +382,46 @@ static size_t snug(size_t bytes)
                                 : (bytes + DMI_PAGE - 1) / DMI_PAGE * DMI_PAGE + LARGE_PADDING;
 }
 
-/* Under the lock. Warm memory first; then fresh; then what the cache hoards. */
+/* Under the lock, as are the next two. */
+static char *ask(const dmi_heap *heap, size_t bytes)
+{
+    return mallocx(bytes, MALLOCX_ARENA(heap->arena) | MALLOCX_TCACHE(heap->tcache));
+}
+
+static char *ask_for_warm(dmi_heap *heap, size_t bytes)
+{
+    heap->most = bytes < SNUG_LEAST ? SIZE_MAX : snug(bytes);
+    heap->may_take = WARM;
+    return ask(heap, bytes);
+}
+
+/* Warm memory first; then fresh; then what the cache hoards. */
 static char *allocate(dmi_heap *heap, size_t bytes)
 {
     if (!is_ready(heap))
         return NULL;
-    int flags = MALLOCX_ARENA(heap->arena) | MALLOCX_TCACHE(heap->tcache);
-    heap->most = bytes < SNUG_LEAST ? SIZE_MAX : snug(bytes);
-    heap->may_take = WARM;
-    char *at = mallocx(bytes, flags);
+    char *at = ask_for_warm(heap, bytes);
     if (at != NULL)
         return at;
     heap->may_take = FRESH;
     purge(heap);
-    at = mallocx(bytes, flags);
+    at = ask(heap, bytes);
     if (at != NULL)
         return at;
     flush(heap);
     purge(heap);
-    return mallocx(bytes, flags);
+    return ask(heap, bytes);
+}
+
+/* Ends what was done under the lock. */
+static size_t hand_out(dmi_heap *heap, const char *at, size_t bytes)
+{
+    size_t offset = at ? offset_of(heap, at) : 0;
+    if (at && bytes >= SNUG_LEAST)
+        heap->snug_at[offset / SNUG_LEAST] = offset;
+    unlock(heap);
+    assert(offset % DMI_HEAP_ALIGN == 0);
+    return offset;
 }
 
 size_t dmi_heap_alloc(dmi_heap *heap, size_t bytes)
@@ -410,13 +431,25 @@ size_t dmi_heap_alloc(dmi_heap *heap, size_t bytes)
     bytes = lines(bytes);
     pthread_mutex_lock(&heap->lock);
     free_late(heap);
-    char *at = allocate(heap, bytes);
-    size_t offset = at ? offset_of(heap, at) : 0;
-    if (at && bytes >= SNUG_LEAST)
-        heap->snug_at[offset / SNUG_LEAST] = offset;
-    unlock(heap);
-    assert(offset % DMI_HEAP_ALIGN == 0);
-    return offset;
+    return hand_out(heap, allocate(heap, bytes), bytes);
+}
+
+size_t dmi_heap_alloc_at_hand(dmi_heap *heap, size_t bytes, bool *busy)
+{
+    *busy = false;
+    if (bytes > heap->end - heap->first)
+        return 0;
+    bytes = lines(bytes);
+    *busy = pthread_mutex_trylock(&heap->lock) != 0;
+    if (*busy)
+        return 0;
+    free_late(heap);
+    char *at = heap->has_tcache ? ask_for_warm(heap, bytes) : NULL;
+    if (at == NULL && heap->has_tcache) {
+        purge(heap); /* joined with its neighbours it may do */
+        at = ask(heap, bytes);
+    }
+    return hand_out(heap, at, bytes);
 }
 
 size_t dmi_heap_size_of(size_t bytes)

@@ -16,6 +16,7 @@
 #ifndef DMI_HEAP_H
 #define DMI_HEAP_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "dm/status.h"
@@ -38,6 +39,10 @@ dm_status dmi_heap_create(dmi_heap **heap, dmi_segment *segment, size_t first, s
 /* `bytes` of room, 64-byte aligned, as an offset into the segment; 0 if the grant does not allow it
  * or the system has no memory (never a valid offset, since first > 0). */
 size_t dmi_heap_alloc(dmi_heap *heap, size_t bytes);
+
+/* The same of memory that is warm, if nobody else is at this heap (else *busy): waits for nobody, asks nothing of the
+ * system. 0: not so. */
+size_t dmi_heap_alloc_at_hand(dmi_heap *heap, size_t bytes, bool *busy);
 
 /* Give back what dmi_heap_alloc gave, by its offset. Any thread; does not wait for one that allocates. */
 void dmi_heap_free(dmi_heap *heap, size_t offset);

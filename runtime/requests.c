@@ -121,7 +121,7 @@ static bool take_args(dmi_session *session, uint32_t index, const uint8_t *args,
     dmi_record *record = dmi_record_at(session, index);
     uint8_t *to = record->args;
     if (bytes > DMI_RECORD_ARGS) {
-        uint64_t offset = dmi_room_for_driver(session, bytes, 0);
+        uint64_t offset = dmi_room_for_driver(session, bytes);
         if (offset == 0)
             return false;
         to = (uint8_t *)session->seats[0].memory.rw + offset;

@@ -1,7 +1,7 @@
 /*
  * residence.c - the book of stays, the list of objects by use, and the turns of both.
  *
- * Out of memory: leaving.c. Back into it: returning.c.
+ * Out of memory: leaving.c. Back into it: returning.c, reserve.c.
  */
 #include "runtime/residence.h"
 
@@ -177,7 +177,7 @@ void dmi_stop_waiting(dmi_residence *r, dmi_stay *stay)
         at = &r->stays[*at - 1].next;
     if (*at == number)
         *at = stay->next;
-    stay->waiting = stay->now = false;
+    stay->waiting = false;
 }
 
 void dmi_residence_forget(dmi_session *session, uint32_t index)
@@ -245,7 +245,7 @@ bool dmi_residence_turn(dmi_session *session)
 bool dmi_residence_wants_ticks(const dmi_session *session)
 {
     const dmi_residence *r = session->residence;
-    return r->waiting != 0 || (r->trouble != DM_OK && session->counts.store_used > session->spill_above);
+    return r->waiting != 0 || r->having_room != 0 || (r->trouble != DM_OK && session->counts.store_used > session->spill_above);
 }
 
 bool dmi_residence_is_busy(const dmi_session *session)
@@ -376,7 +376,7 @@ void dmi_residence_stop(dmi_session *session)
         atomic_store(&r->stays[i].cancelled, true); /* private atomic */
     for (dmi_job *job = dmi_mover_stop(r->mover), *next; job != NULL; job = next) {
         next = job->next;
-        if (job != &r->tidy)
+        if (job != &r->tidy && job != &r->have_reserve)
             free(job);
     }
 }

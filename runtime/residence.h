@@ -23,7 +23,8 @@
  *     succeeded, and the disk's copy is dropped only when the object is dead, or in memory.
  *  3. As long as anything is away there is room for the largest of it, no more than a quarter of the store: a
  *     reserve, which nothing but a return may use. So what is on disk can be read when memory is full and
- *     nothing can be written. While things can be written and room is scarce (scarce.h) there is none.
+ *     nothing can be written. While things can be written and room is scarce (scarce.h) there is none. What is not
+ *     warm for it is claimed at once, and had by a mover a moment later (reserve.c).
  *  4. While a stay is LEAVING or RETURNING it pins its task: nothing is freed under a mover's hands.
  *
  * All functions: under the role, unless they say otherwise. None waits for a disk.

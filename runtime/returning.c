@@ -17,42 +17,6 @@
 #include "runtime/scarce.h"
 #include "runtime/stay.h"
 
-/* ---- the reserve ---- */
-
-void dmi_reserve_end(dmi_session *session)
-{
-    dmi_residence *r = session->residence;
-    if (r->reserve != 0)
-        dmi_heap_free(session->heap, r->reserve);
-    r->reserve = r->reserve_bytes = 0;
-}
-
-void dmi_reserve_for(dmi_session *session, uint64_t bytes)
-{
-    enum { SHARE = 4 };
-    dmi_residence *r = session->residence;
-    if (bytes <= r->reserve_bytes || bytes > session->settings.store_bytes / SHARE || session->tight)
-        return;
-    uint64_t larger = dmi_room_at_hand(session, bytes);
-    if (larger == 0)
-        return; /* the one there is stays */
-    dmi_reserve_end(session);
-    r->reserve = larger;
-    r->reserve_bytes = bytes;
-}
-
-bool dmi_residence_give_up_reserve(dmi_session *session)
-{
-    const dmi_residence *r = session->residence;
-    if (r->reserve == 0 || r->trouble != DM_OK)
-        return false;
-    session->tight = true; /* none is taken meanwhile */
-    dmi_reserve_end(session);
-    return true;
-}
-
-/* ---- returning ---- */
-
 /* Workers whose tasks wait for it. */
 static void wake_workers(dmi_session *session, uint32_t index)
 {
@@ -112,7 +76,8 @@ static void refuse(dmi_session *session, dmi_stay *stay, dm_status why, const ch
 /* It could not be read. That says that it is lost only if the disk said so. */
 static void not_returned(dmi_session *session, dmi_stay *stay)
 {
-    dmi_heap_free(session->heap, stay->to);
+    if (stay->to != 0)
+        dmi_heap_free(session->heap, stay->to);
     stay->stage = DMI_GONE;
     if (stay->trouble == DM_ERR_IO || stay->trouble == DM_ERR_CORRUPT)
         lose(session, stay);
@@ -179,30 +144,9 @@ static void run_read(dmi_job *job)
     dmi_moving_end(session, all);
 }
 
-/* Room in D: any, or else the reserve. */
-static uint64_t room_to_return(dmi_session *session, uint64_t bytes, int64_t since_ms)
+/* Jobs for it, now that it has room. */
+static void begin_reading(dmi_session *session, dmi_stay *stay)
 {
-    dmi_residence *r = session->residence;
-    uint64_t offset = dmi_room_for_driver(session, bytes, since_ms);
-    if (offset != 0 || bytes > r->reserve_bytes)
-        return offset;
-    dmi_reserve_end(session);
-    return dmi_heap_alloc(session->heap, bytes);
-}
-
-/* Room for it, and jobs. False: not now. */
-static bool begin_returning(dmi_session *session, dmi_stay *stay)
-{
-    stay->to = room_to_return(session, stay->bytes, stay->waiting && stay->now ? stay->since_ms : dmi_now_ms());
-    if (stay->to == 0)
-        return false;
-    session->residence->returning += stay->bytes;
-    stay->stage = DMI_RETURNING;
-    stay->parts_left = stay->part_count;
-    stay->trouble = DM_OK;
-    free(stay->said);
-    stay->said = NULL;
-    dmi_task_pin(session, stay->index);
     for (uint32_t part = 0, parts = stay->part_count; part < parts; part++) {
         dmi_moving *m = dmi_moving_create(session, 1, run_read);
         if (m != NULL) {
@@ -215,6 +159,92 @@ static bool begin_returning(dmi_session *session, dmi_stay *stay)
         if (stay->parts_left == 0)
             returned(session, stay);
     }
+}
+
+static void wait_for_room(dmi_session *session, dmi_stay *stay, uint32_t *before)
+{
+    stay->waiting = true;
+    stay->next = *before;
+    *before = (uint32_t)(stay - session->residence->stays) + 1;
+}
+
+/* The room that was claimed for it was not there: it waits on, before those that came later. */
+static void has_no_room(dmi_session *session, dmi_stay *stay)
+{
+    enum { PAUSE_MS = 2 };
+    session->residence->returning -= stay->bytes;
+    stay->stage = DMI_GONE;
+    stay->not_before_ms = dmi_now_ms() + PAUSE_MS;
+    if (dmi_task_at(session, stay->index)->wanted != 0)
+        wait_for_room(session, stay, &session->residence->waiting);
+    dmi_task_unpin(session, stay->index);
+}
+
+static void run_having_room(dmi_job *job)
+{
+    dmi_moving *m = (dmi_moving *)job;
+    dmi_session *session = m->session;
+    dmi_stay *stay = m->of[0].stay;
+    uint64_t to = atomic_load(&stay->cancelled) ? 0 : dmi_heap_alloc(session->heap, stay->bytes);
+    free(m);
+    dmi_role_take(&session->role);
+    session->allocating--;
+    session->residence->having_room--;
+    stay->to = to;
+    if (to != 0)
+        begin_reading(session, stay);
+    else
+        has_no_room(session, stay);
+    dmi_role_leave(&session->role);
+}
+
+static void have_room(dmi_session *session, dmi_stay *stay)
+{
+    dmi_moving *m = dmi_moving_create(session, 1, run_having_room);
+    if (m != NULL) {
+        dmi_moving_add(m, stay, 0);
+        session->residence->having_room++;
+        if (dmi_mover_post(session->residence->mover, &m->job, DMI_READ) == DM_OK)
+            return;
+        session->residence->having_room--;
+        free(m);
+    }
+    session->allocating--;
+    stay->parts_left = 1; /* as if its only part could not be read */
+    dmi_part_done(stay, DM_ERR_NOMEM, "no memory or thread to read it with");
+    returned(session, stay);
+}
+
+/* Room in D: any, or else the reserve. */
+static dmi_found_room room_to_return(dmi_session *session, dmi_stay *stay, int64_t since_ms)
+{
+    dmi_found_room found = dmi_room_find(session, stay->bytes, since_ms, false, &stay->to);
+    if (found != DMI_ROOM_NONE || stay->bytes > session->residence->reserve_bytes)
+        return found;
+    dmi_reserve_end(session);
+    return dmi_room_find(session, stay->bytes, since_ms, true, &stay->to);
+}
+
+/* Room for it, and jobs. False: not now. */
+static bool begin_returning(dmi_session *session, dmi_stay *stay)
+{
+    int64_t now_ms = dmi_now_ms();
+    if (now_ms < stay->not_before_ms)
+        return false;
+    dmi_found_room found = room_to_return(session, stay, stay->waiting && stay->now ? stay->since_ms : now_ms);
+    if (found == DMI_ROOM_NONE)
+        return false;
+    session->residence->returning += stay->bytes;
+    stay->stage = DMI_RETURNING;
+    stay->parts_left = stay->part_count;
+    stay->trouble = DM_OK;
+    free(stay->said);
+    stay->said = NULL;
+    dmi_task_pin(session, stay->index);
+    if (found == DMI_ROOM_HAD)
+        begin_reading(session, stay);
+    else
+        have_room(session, stay);
     return true;
 }
 
@@ -228,27 +258,22 @@ void dmi_residence_fetch(dmi_session *session, uint32_t index, bool now)
 {
     dmi_residence *r = session->residence;
     dmi_stay *stay = dmi_stay_of(session, index);
-    if (stay == NULL || stay->stage != DMI_GONE)
+    if (stay == NULL || (stay->stage != DMI_GONE && stay->stage != DMI_RETURNING))
         return;
-    if (stay->waiting) {
+    if (stay->waiting || stay->stage == DMI_RETURNING) {
         if (now && !stay->now)
             stay->since_ms = dmi_now_ms();
         stay->now |= now;
         return;
     }
-    if (begin_returning(session, stay))
-        return;
-    dmi_residence_make_room(session, stay->bytes); /* what has a copy on disk goes at once */
-    if (begin_returning(session, stay))
-        return;
-    stay->waiting = true;
     stay->now = now;
     stay->since_ms = dmi_now_ms();
-    stay->next = 0;
+    if (begin_returning(session, stay))
+        return;
     uint32_t *end = &r->waiting;
     while (*end != 0)
         end = &r->stays[*end - 1].next;
-    *end = (uint32_t)(stay - r->stays) + 1;
+    wait_for_room(session, stay, end);
 }
 
 uint64_t dmi_residence_awaited(const dmi_session *session, int64_t since_ms)

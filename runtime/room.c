@@ -10,7 +10,7 @@
 #include "runtime/residence.h"
 #include "runtime/task.h"
 
-enum { LARGE = 64 << 10, STEP = 16 << 20, FIRST = 8 << 20, LET_BE_MS = 3, SOON_MS = 20 };
+enum { STEP = 16 << 20, FIRST = 8 << 20, LET_BE_MS = 3, SOON_MS = 20 };
 
 static uint64_t most(uint64_t a, uint64_t b)
 {
@@ -186,68 +186,81 @@ static uint64_t room_since(const dmi_session *session, int64_t since_ms)
     return room > before ? room - before : 0;
 }
 
-typedef uint64_t allocator(dmi_session *session, size_t bytes);
+/* ---- D's heap ---- */
 
-static uint64_t at_once(dmi_session *session, size_t bytes)
+/* What D's heap may take without another word. Of what others are about to take aside nothing is anybody else's. */
+static uint64_t granted_ahead(const dmi_session *session)
 {
-    return dmi_heap_alloc(session->heap, bytes);
-}
-
-/* To search a heap and to have memory behind its pages takes up to a millisecond: not while others wait. */
-static uint64_t aside(dmi_session *session, size_t bytes)
-{
-    session->allocating++;
-    dmi_role_leave(&session->role);
-    uint64_t offset = dmi_heap_alloc(session->heap, bytes);
-    dmi_role_take(&session->role);
-    session->allocating--;
-    return offset;
+    uint64_t granted = dmi_word_peek(&session->heap_granted), has = dmi_word_peek(&session->heap_committed);
+    return session->allocating == 0 && granted > has ? granted - has : 0;
 }
 
 /* `growth` is counted from what the heap has; but of what it is granted others may be about to make use. */
-static uint64_t grow_for(dmi_session *session, size_t bytes, uint64_t growth, uint64_t room, allocator *allocate)
+static void grant_more(dmi_session *session, uint64_t growth, uint64_t room)
 {
     uint64_t spare = most(growth, least(STEP, room / 4)), has = dmi_word_peek(&session->heap_committed);
     if (session->allocating != 0)
         has = most(has, dmi_word_peek(&session->heap_granted));
     dmi_word_publish(&session->heap_granted, has + least(spare, room));
-    return allocate(session, bytes);
 }
 
-uint64_t dmi_room_at_hand(dmi_session *session, size_t bytes)
+/* Others give up what they can do without. */
+static void have_others_give(dmi_session *session, uint64_t growth)
 {
-    uint64_t offset = dmi_heap_alloc(session->heap, bytes);
-    uint64_t growth = dmi_heap_growth_for(session->heap, bytes), room = unclaimed(session);
-    return offset == 0 && growth <= room ? grow_for(session, bytes, growth, room, at_once) : offset;
+    dmi_residence_make_room(session, growth); /* what has a copy on disk goes at once */
+    bool soon = dmi_residence_moves(session) && dmi_now_ms() - dmi_residence_progress_ms(session) < SOON_MS;
+    if (!soon) /* else what leaves is room in a moment, and warm */
+        ask_to_trim(session);
 }
 
-static uint64_t find(dmi_session *session, size_t bytes, int64_t since_ms, allocator *allocate)
+/* From now on D's heap may grow by so much that it finds room surely. */
+static bool may_grow_for(dmi_session *session, size_t bytes, int64_t since_ms, bool modest)
 {
-    uint64_t offset = allocate(session, bytes);
-    if (offset != 0)
-        return offset;
     uint64_t growth = dmi_heap_growth_for(session->heap, bytes), room = room_since(session, since_ms);
-    if (growth > room && growth <= session->settings.store_bytes) {
-        dmi_residence_make_room(session, growth); /* what has a copy on disk goes at once */
-        offset = allocate(session, bytes);
-        if (offset != 0)
-            return offset;
-        bool soon = dmi_residence_moves(session) && dmi_now_ms() - dmi_residence_progress_ms(session) < SOON_MS;
-        if (!soon) /* else what leaves is room in a moment, and warm */
-            ask_to_trim(session);
+    if (growth <= granted_ahead(session))
+        return true;
+    if (growth > room && growth <= session->settings.store_bytes && !modest) {
+        have_others_give(session, growth);
         room = room_since(session, since_ms);
     }
-    return growth > room ? 0 : grow_for(session, bytes, growth, room, allocate);
+    if (growth > room)
+        return false;
+    grant_more(session, growth, room);
+    return true;
 }
 
-uint64_t dmi_room_for_driver(dmi_session *session, size_t bytes, int64_t since_ms)
+dmi_found_room dmi_room_find(dmi_session *session, size_t bytes, int64_t since_ms, bool modest, uint64_t *offset)
 {
-    return find(session, bytes, since_ms, at_once);
+    bool busy;
+    *offset = dmi_heap_alloc_at_hand(session->heap, bytes, &busy);
+    if (*offset != 0)
+        return DMI_ROOM_HAD;
+    if (busy || may_grow_for(session, bytes, since_ms, modest)) {
+        session->allocating++;
+        return DMI_ROOM_CLAIMED;
+    }
+    *offset = dmi_heap_alloc_at_hand(session->heap, bytes, &busy); /* what was given up */
+    return *offset != 0 ? DMI_ROOM_HAD : DMI_ROOM_NONE;
 }
 
 uint64_t dmi_room_aside(dmi_session *session, size_t bytes, int64_t since_ms)
 {
-    return find(session, bytes, since_ms, bytes < LARGE ? at_once : aside);
+    uint64_t offset;
+    if (dmi_room_find(session, bytes, since_ms, false, &offset) != DMI_ROOM_CLAIMED)
+        return offset;
+    dmi_role_leave(&session->role);
+    offset = dmi_heap_alloc(session->heap, bytes);
+    dmi_role_take(&session->role);
+    session->allocating--;
+    return offset;
+}
+
+uint64_t dmi_room_for_driver(dmi_session *session, size_t bytes)
+{
+    uint64_t offset = dmi_heap_alloc(session->heap, bytes);
+    if (offset == 0 && may_grow_for(session, bytes, 0, false))
+        offset = dmi_heap_alloc(session->heap, bytes);
+    return offset;
 }
 
 /* ---- who has it all ---- */

@@ -27,15 +27,21 @@ bool dmi_answer_needs(dmi_session *session);
 /* What a worker waits for: granted, or refused with a status or DMI_GIVE_WAY, and why. */
 void dmi_room_answer(dmi_session *session, dmi_lane *lane, uint8_t status, const char *said);
 
-/* Room for an object of the driver's, as an offset in D, for who has waited since then; 0: not now. Asks workers to
- * trim if needed. Who has waited longer comes first. */
-uint64_t dmi_room_for_driver(dmi_session *session, size_t bytes, int64_t since_ms);
+/*
+ * Room for an object of the driver's, as an offset in D. To search a heap and to have memory behind its pages takes
+ * up to a millisecond for each MiB: not while others wait for the role. So what is warm is found at once (HAD); else
+ * it may be CLAIMED, and whoever has claimed it allocates it from session->heap without the role, which may fail all the
+ * same, and takes back session->allocating-- afterwards; else there is NONE now. Who has waited longer, since when
+ * `since_ms` says, comes first. Others give up what they can do without, unless `modest`.
+ */
+typedef enum dmi_found_room { DMI_ROOM_NONE, DMI_ROOM_HAD, DMI_ROOM_CLAIMED } dmi_found_room;
+dmi_found_room dmi_room_find(dmi_session *session, size_t bytes, int64_t since_ms, bool modest, uint64_t *offset);
 
-/* The same; for a large object the role is left while it is looked for, and anything may have happened afterwards. */
+/* The same, waiting for it without the role: anything may have happened afterwards. 0: none now. */
 uint64_t dmi_room_aside(dmi_session *session, size_t bytes, int64_t since_ms);
 
-/* The same, only if nobody has to give anything up for it. */
-uint64_t dmi_room_at_hand(dmi_session *session, size_t bytes);
+/* For what is small, where the role cannot be left. */
+uint64_t dmi_room_for_driver(dmi_session *session, size_t bytes);
 
 /* Does it make sense to wait on, for who waits since then? */
 bool dmi_room_may_come(const dmi_session *session, int64_t since_ms);

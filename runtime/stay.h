@@ -1,5 +1,5 @@
 /*
- * stay.h - what residence.c, leaving.c and returning.c share: an object's stay out of memory, or on the
+ * stay.h - what residence.c, leaving.c, returning.c and reserve.c share: an object's stay out of memory, or on the
  * way out or back, and the book of them. Nobody else includes this, but walker.c, which checks it.
  *
  * All functions: under the role.
@@ -24,9 +24,10 @@ typedef struct dmi_stay {
     uint32_t part_count, parts_left;
     uint32_t refusals; /* to bring it, for want of room */
     uint32_t next;     /* stay + 1, waiting for room */
-    int64_t since_ms;  /* waiting */
+    int64_t since_ms;  /* waiting, or on the way since */
+    int64_t not_before_ms; /* room was promised, and there was none: to be tried again then */
     const char *from;  /* LEAVING: where it is read */
-    uint64_t to;       /* RETURNING: where it is written, in D */
+    uint64_t to;       /* RETURNING: where it is written, in D; 0 while room is had for it */
     uint64_t bytes;    /* with its header */
     uint64_t serial;
     uint8_t element;
@@ -47,7 +48,9 @@ typedef struct dmi_residence {
     uint32_t cold, warm;    /* the list by use: index + 1 of its ends */
     uint64_t leaving, away, returning; /* bytes */
     uint64_t reserve, reserve_bytes; /* room in D for a return, and how much; 0: none */
+    uint64_t reserving, reserve_due; /* how much a job is about to have, and how much there is to be */
     uint32_t waiting;       /* stay + 1: to return, but without room */
+    uint32_t having_room;   /* RETURNING that may have to wait after all: jobs that have room for them */
     int64_t progress_ms;    /* when an object left last */
     uint64_t settling;      /* bytes that left workers' heaps lately */
     int64_t settling_since_ms;
@@ -56,7 +59,7 @@ typedef struct dmi_residence {
     char said[512];
     bool tidying; /* a job for it is on its way */
     bool begun, announced;
-    dmi_job tidy;
+    dmi_job tidy, have_reserve;
     char line[512];
 } dmi_residence;
 
@@ -118,7 +121,7 @@ void dmi_stop_waiting(dmi_residence *r, dmi_stay *stay);
 /* Begin to spill if memory is fuller than it should be. (leaving.c) */
 bool dmi_spill_what_is_due(dmi_session *session);
 
-/* Have a reserve of so many bytes, if there is room for it; and give it up when nothing is away. (returning.c) */
+/* Have a reserve of so many bytes, if there is room for it; and give it up when nothing is away. (reserve.c) */
 void dmi_reserve_for(dmi_session *session, uint64_t bytes);
 void dmi_reserve_end(dmi_session *session);
 

@@ -394,7 +394,7 @@ static uint64_t failure(dmi_session *session, dm_status status, const char *text
     uint64_t offset = dmi_error_object(session->heap, &session->seats[0].memory, status, text);
     if (offset != 0)
         return offset;
-    uint64_t room = dmi_room_for_driver(session, sizeof(dmi_object) + strlen(text) + 1, 0);
+    uint64_t room = dmi_room_for_driver(session, sizeof(dmi_object) + strlen(text) + 1);
     if (room == 0)
         return 0;
     dmi_heap_free(session->heap, room); /* what its heap was granted so far was too little */
