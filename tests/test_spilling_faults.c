@@ -11,6 +11,10 @@
 #include <sys/wait.h>
 
 #include "objectstore/file_calls.h"
+#include "objectstore/word.h"
+#include "runtime/session.h"
+#include "runtime/task.h"
+#include "runtime/value.h"
 #include "tests/support/damaged.h"
 
 enum { OBJECT = DAMAGED_OBJECT, FILL = DAMAGED_FILL, GONE = DAMAGED_GONE };
@@ -78,6 +82,60 @@ static void a_flipped_bit_of_an_argument(dm_engine engine)
     damaged_end(fill, &before);
 }
 ON_ENGINES(a_flipped_bit_of_an_argument)
+
+/* Who makes a value is put aside when it has published it, before it says how far it is. */
+static atomic_bool put_aside;
+static atomic_uint made_link; /* its index + 1 */
+static _Thread_local bool is_maker;
+
+static void wait_if_put_aside(void)
+{
+    while (is_maker && atomic_load(&put_aside) && atomic_load(&made_link) != 0 &&
+           dmi_is_published(dmi_record_at(dmi_the_session, atomic_load(&made_link) - 1)))
+        watch_pause();
+}
+
+DM_REMOTE(faults_make_and_be_put_aside)
+{
+    size_t bytes = OBJECT;
+    dm_buffer buffer;
+    while (atomic_load(&made_link) == 0)
+        watch_pause();
+    is_maker = true;
+    marked_note_run(7);
+    DM_TRY(dm_create(DM_U8, 1, &bytes, &buffer));
+    marked_fill(buffer.data, bytes, 7);
+    return dm_return(call, &buffer);
+}
+
+/* What was read before its maker has said so counts as read then: what is put afterwards stays in memory longer. (Needs
+ * the hook before each store, which is there with assertions on.) */
+static void read_before_its_maker_has_said(void **state)
+{
+    (void)state;
+    residue before;
+    dm_ref fill[FILL];
+    residue_begin(&before);
+    damaged_begin(DM_ENGINE_THREADS, 1);
+    atomic_store(&made_link, 0);
+    atomic_store(&put_aside, true);
+    dmi_step_hook = wait_if_put_aside;
+    dm_ref made = dm_remote(faults_make_and_be_put_aside);
+    atomic_store(&made_link, (uint32_t)made.id + 1);
+    assert_marked(made, OBJECT, 7);
+    for (int i = 0; i < FILL; i++) {
+        fill[i] = marked_put(OBJECT, GONE + (uint64_t)i);
+        if (i == FILL / 2)
+            atomic_store(&put_aside, false);
+    }
+    assert_soon(marked_stats().spilling_bytes == 0);
+    damaged_flip(7);
+    assert_marked(made, OBJECT, 7);
+    assert_int_equal(marked_runs(7), 2);
+    dmi_step_hook = NULL;
+    assert_ok(dm_release(made));
+    damaged_end(fill, &before);
+}
 
 /* The disk is damaged by who has its files open: this process, or the driver. */
 static void have_it_damaged(void)
@@ -273,6 +331,7 @@ static const struct CMUnitTest tests[] = {
     ENGINE_CASES(a_flipped_bit_of_a_result),
     ENGINE_CASES(a_flipped_bit_of_a_put),
     ENGINE_CASES(a_flipped_bit_of_an_argument),
+    cmocka_unit_test(read_before_its_maker_has_said),
     ENGINE_CASES(a_flipped_bit_read_by_the_only_worker),
     ENGINE_CASES(flipped_bits_of_a_chain),
     ENGINE_CASES(what_it_was_made_from_is_gone),
