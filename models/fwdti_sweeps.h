@@ -74,18 +74,34 @@ static void weigh(const dm_fwdti *m, dm_fwdti_workspace *w, double gram[LINEAR][
         gram[TENSOR][j] = -w->ones[j];
 }
 
+/* Vectors from volume i on, up to a strip. */
+static inline size_t strip_length(const dm_fwdti *m, size_t i)
+{
+    const size_t left = (m->padded - i) / LANES;
+    return LANES_STRIP == 1      ? 1
+           : left < LANES_STRIP ? left
+                                : LANES_STRIP;
+}
+
 /* z = W^T q ln t, where t is what the water leaves of the signal. */
 static inline void regress(const dm_fwdti *m, const dm_fwdti_workspace *w, double fs0, double *z)
 {
     const lanes least = lanes_all(m->settings.min_signal);
-    lanes sums[UNKNOWNS] = {0};
-    for (size_t i = 0; i < m->padded; i += LANES) {
-        const lanes t = lanes_load(w->s + i) - fs0 * lanes_load(m->water + i);
-        const lanes y = lanes_log(lanes_positive_or(t, least)) * lanes_load(w->q + i);
+    lanes sums[UNKNOWNS] = {0}, y[LANES_STRIP];
+    for (size_t i = 0; i < m->padded; i += LANES_STRIP * LANES) {
+        const size_t n = strip_length(m, i);
+        for (size_t k = 0; k < n; k++)
+            y[k] = lanes_positive_or(lanes_load(w->s + i + k * LANES) -
+                                         fs0 * lanes_load(m->water + i + k * LANES),
+                                     least);
+        lanes_logs(n, y);
+        for (size_t k = 0; k < n; k++) {
+            const lanes qy = y[k] * lanes_load(w->q + i + k * LANES);
 #pragma GCC unroll 8
-        for (int j = 0; j < TENSOR; j++)
-            sums[j] += lanes_load(m->w[j] + i) * y;
-        sums[TENSOR] -= y;
+            for (int j = 0; j < TENSOR; j++)
+                sums[j] += lanes_load(m->w[j] + i + k * LANES) * qy;
+            sums[TENSOR] -= qy;
+        }
     }
     lanes_sums(sums, z);
 }
@@ -94,12 +110,18 @@ static inline void regress(const dm_fwdti *m, const dm_fwdti_workspace *w, doubl
 static inline double misfit(const dm_fwdti *m, const dm_fwdti_workspace *w, double fs0,
                             const double *p, double start)
 {
-    lanes sum = lanes_all(0);
-    for (size_t i = 0; i < m->padded; i += LANES) {
-        const lanes t = lanes_load(w->s + i) - fs0 * lanes_load(m->water + i);
-        const lanes tissue = lanes_exp(tissue_exponent(m, i, p, start));
-        const lanes r = t - only_present(m, i, tissue);
-        sum += r * r;
+    lanes sum = lanes_all(0), tissue[LANES_STRIP];
+    for (size_t i = 0; i < m->padded; i += LANES_STRIP * LANES) {
+        const size_t n = strip_length(m, i);
+        for (size_t k = 0; k < n; k++)
+            tissue[k] = tissue_exponent(m, i + k * LANES, p, start);
+        lanes_exps(n, tissue);
+        for (size_t k = 0; k < n; k++) {
+            const size_t at = i + k * LANES;
+            const lanes t = lanes_load(w->s + at) - fs0 * lanes_load(m->water + at);
+            const lanes r = t - only_present(m, at, tissue[k]);
+            sum += r * r;
+        }
     }
     return lanes_sum(sum);
 }

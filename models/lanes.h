@@ -88,6 +88,13 @@ static inline lanes lanes_exponent(lanes x)
 #endif
 }
 
+/*
+ * lanes_exps and lanes_logs take up to so many vectors, each the same as alone. In steps: from its argument to its
+ * result a vector waits for some twenty operations, one for the other, and a processor does not look far enough ahead
+ * to have many vectors under way; of a step it has all. With AVX-512 there are few operations, and a vector alone is a strip.
+ */
+enum { LANES_STRIP = LANES_AVX512 ? 1 : 8 };
+
 /* 1.5 * 2^52: added to a number below 2^51, it leaves the nearest integer in the lowest bits. */
 #define LANES_ROUND 0x1.8p52
 
@@ -154,6 +161,18 @@ static inline lanes lanes_log(lanes x)
     return e * 0x1.62e42fefa39efp-1 + (lanes_table(ln_c, at) + (r + r2 * g));
 }
 
+static inline void lanes_exps(size_t n, lanes *x)
+{
+    (void)n;
+    *x = lanes_exp(*x);
+}
+
+static inline void lanes_logs(size_t n, lanes *x)
+{
+    (void)n;
+    *x = lanes_log(*x);
+}
+
 #else
 
 #define LANES_LN2_HIGH 0x1.62e42p-1 /* few enough bits to be exact times any exponent */
@@ -164,11 +183,17 @@ static inline lanes lanes_log(lanes x)
  * e^x, with x kept in -708 .. 709. x = k ln 2 + r, |r| <= ln 2 / 2;
  * e^r = 1 + r + r^2 g(r), error of the polynomial 1.3e-17.
  */
-static inline lanes lanes_exp(lanes x)
+static inline lanes lanes_exp_reduce(lanes x, lanes *shifted)
 {
     x = lanes_exponent(x);
-    const lanes shifted = x * LANES_LOG2E + LANES_ROUND, k = shifted - LANES_ROUND;
-    const lanes r = (x - k * LANES_LN2_HIGH) - k * LANES_LN2_LOW, r2 = r * r;
+    *shifted = x * LANES_LOG2E + LANES_ROUND;
+    const lanes k = *shifted - LANES_ROUND;
+    return (x - k * LANES_LN2_HIGH) - k * LANES_LN2_LOW;
+}
+
+static inline lanes lanes_exp_reduced(lanes r, lanes shifted)
+{
+    const lanes r2 = r * r;
     lanes g = r * 0x1.af389ecfc4b9cp-26 + 0x1.28917c89a43a7p-22;
     g = g * r + 0x1.71de0db2f6b19p-19;
     g = g * r + 0x1.a019b9149a41cp-16;
@@ -182,18 +207,39 @@ static inline lanes lanes_exp(lanes x)
     return (lanes)((lanes_bits)e + ((lanes_bits)shifted << 52));
 }
 
+static inline lanes lanes_exp(lanes x)
+{
+    lanes shifted;
+    const lanes r = lanes_exp_reduce(x, &shifted);
+    return lanes_exp_reduced(r, shifted);
+}
+
+static inline void lanes_exps(size_t n, lanes *x)
+{
+    lanes shifted[LANES_STRIP];
+    for (size_t i = 0; i < n; i++)
+        x[i] = lanes_exp_reduce(x[i], &shifted[i]);
+    for (size_t i = 0; i < n; i++)
+        x[i] = lanes_exp_reduced(x[i], shifted[i]);
+}
+
 /*
  * ln x of a normal positive number; of anything else, something. x = 2^k m, sqrt(1/2) <= m <
  * sqrt(2); with s = (m - 1) / (m + 1), ln m = 2 s + s^3 P(s^2), error of the polynomial 1.6e-18.
  */
-static inline lanes lanes_log(lanes x)
+static inline lanes lanes_log_reduce(lanes x, lanes *k)
 {
     const uint64_t one = 0x3ff0000000000000, sqrt_half = 0x3fe6a09e667f3bcd;
     const lanes_bits bits = (lanes_bits)x + (one - sqrt_half);
     const lanes_bits exponent = bits >> 52;
-    const lanes k = (lanes)(exponent | 0x4330000000000000) - (0x1p52 + 1023);
+    *k = (lanes)(exponent | 0x4330000000000000) - (0x1p52 + 1023);
     const lanes m = (lanes)((bits & 0x000fffffffffffff) + sqrt_half);
-    const lanes s = (m - 1) / (m + 1), z = s * s;
+    return (m - 1) / (m + 1);
+}
+
+static inline lanes lanes_log_reduced(lanes s, lanes k)
+{
+    const lanes z = s * s;
     lanes p = z * 0x1.2b584aae78a57p-3 + 0x1.39fe606542ddep-3;
     p = p * z + 0x1.7462b4ab2ef6bp-3;
     p = p * z + 0x1.c71c62e5800a1p-3;
@@ -201,6 +247,22 @@ static inline lanes lanes_log(lanes x)
     p = p * z + 0x1.99999999952e2p-2;
     p = p * z + 0x1.5555555555558p-1;
     return k * LANES_LN2_HIGH + (2 * s + (s * (z * p) + k * LANES_LN2_LOW));
+}
+
+static inline lanes lanes_log(lanes x)
+{
+    lanes k;
+    const lanes s = lanes_log_reduce(x, &k);
+    return lanes_log_reduced(s, k);
+}
+
+static inline void lanes_logs(size_t n, lanes *x)
+{
+    lanes k[LANES_STRIP];
+    for (size_t i = 0; i < n; i++)
+        x[i] = lanes_log_reduce(x[i], &k[i]);
+    for (size_t i = 0; i < n; i++)
+        x[i] = lanes_log_reduced(x[i], k[i]);
 }
 
 #endif
