@@ -195,32 +195,7 @@ static void sweep(const dmi_place *place)
     closedir(listing);
 }
 
-/* ---- open and close ---- */
-
-static dm_status check(dmi_place *place, bool allow_memory)
-{
-    place->fd = open(place->path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    if (place->fd < 0)
-        return cannot_open(place->path);
-    dm_status status = check_owner(place);
-    return status == DM_OK ? check_kind(place, allow_memory) : status;
-}
-
-dm_status dmi_place_open(dmi_place *place, const char *path, size_t length, bool allow_memory)
-{
-    *place = (dmi_place){.fd = -1, .home_fd = -1, .lock_fd = -1};
-    while (length > 1 && path[length - 1] == '/') /* "link/" would follow the link */
-        length--;
-    place->path = strndup(path, length);
-    if (place->path == NULL)
-        return dmi_error(DM_ERR_NOMEM, "no memory for the name of a spill directory");
-    dm_status status = check(place, allow_memory);
-    if (status != DM_OK)
-        dmi_place_close(place);
-    else
-        sweep(place);
-    return status;
-}
+/* ---- closing ---- */
 
 static void close_fd(int *fd)
 {
@@ -349,12 +324,18 @@ static int make_and_unlink(dmi_place *place, bool *direct)
     return fd;
 }
 
+/* A file system that knows no O_TMPFILE says one of these. */
+static bool has_no_nameless(int error)
+{
+    return error == EOPNOTSUPP || error == EISDIR || error == EINVAL || error == ENOENT;
+}
+
 static int make_nameless(dmi_place *place, bool *direct)
 {
     bool wanted = *direct;
     int flags = O_TMPFILE | O_EXCL; /* O_EXCL: nobody can give it a name later */
     int fd = open_with(place->fd, ".", flags, direct);
-    if (fd >= 0 || (errno != EOPNOTSUPP && errno != EISDIR && errno != EINVAL && errno != ENOENT))
+    if (fd >= 0 || !has_no_nameless(errno))
         return fd;
     *direct = wanted;
     return make_and_unlink(place, direct);
@@ -376,4 +357,56 @@ dm_status dmi_place_make(dmi_place *place, bool visible, bool *direct, int *fd)
         return cannot_make(place, "a file");
     place->made++;
     return DM_OK;
+}
+
+/* ---- opening ---- */
+
+/* Some directories that may be written to take no files, as in /proc. One that is full may have room by the time that it
+ * is needed, and what a failing disk does then is told then. */
+static dm_status check_use(dmi_place *place)
+{
+    char name[48];
+    int fd = openat(place->fd, ".", O_TMPFILE | O_EXCL | O_RDWR | O_CLOEXEC, 0600), error = errno;
+    if (fd < 0 && has_no_nameless(error)) {
+        invent_name(name, sizeof name);
+        fd = openat(place->fd, name, O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC | O_NOFOLLOW, 0600), error = errno;
+        if (fd >= 0)
+            unlinkat(place->fd, name, 0);
+    }
+    if (fd >= 0)
+        close(fd);
+    if (fd >= 0 || error == ENOSPC || error == EDQUOT || error == EIO)
+        return DM_OK;
+    if (error == EMFILE || error == ENFILE)
+        return dmi_error(DM_ERR_FDS, "no file descriptor is left for a file in the spill directory '%s'", place->path);
+    return dmi_error(DM_ERR_OPTION,
+                     "the spill directory '%s' takes no files: %s; set DM_SPILL_DIR to a directory on a disk",
+                     place->path, strerror(error));
+}
+
+static dm_status check(dmi_place *place, bool allow_memory)
+{
+    place->fd = open(place->path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (place->fd < 0)
+        return cannot_open(place->path);
+    dm_status status = check_owner(place);
+    if (status == DM_OK)
+        status = check_kind(place, allow_memory);
+    return status == DM_OK ? check_use(place) : status;
+}
+
+dm_status dmi_place_open(dmi_place *place, const char *path, size_t length, bool allow_memory)
+{
+    *place = (dmi_place){.fd = -1, .home_fd = -1, .lock_fd = -1};
+    while (length > 1 && path[length - 1] == '/') /* "link/" would follow the link */
+        length--;
+    place->path = strndup(path, length);
+    if (place->path == NULL)
+        return dmi_error(DM_ERR_NOMEM, "no memory for the name of a spill directory");
+    dm_status status = check(place, allow_memory);
+    if (status != DM_OK)
+        dmi_place_close(place);
+    else
+        sweep(place);
+    return status;
 }

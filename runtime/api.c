@@ -186,10 +186,18 @@ dm_ref dm_put_value(dm_value value)
     return dmi_self ? dmi_inside_put(dmi_self, value) : dmi_driver_put(dmi_the_session, value);
 }
 
+static dm_status no_time(const char *call, int64_t timeout_ms)
+{
+    return dmi_error(DM_ERR_INVALID, "%s: %lld ms cannot be waited for: it is 0 or more, or DM_NONE for no limit", call,
+                     (long long)timeout_ms);
+}
+
 dm_status dm_get_into(dm_ref ref, dm_into into, void *out, int64_t timeout_ms)
 {
     if (!is_running())
         return no_session();
+    if (timeout_ms < DM_NONE)
+        return no_time("dm_get_within", timeout_ms);
     if (out == NULL && into != DM_INTO_NOTHING)
         return dmi_error(DM_ERR_INVALID, "dm_get: there is no place for the value (NULL)");
     if (out == NULL)
@@ -204,6 +212,8 @@ dm_status dm_wait(const dm_ref *refs, size_t n, size_t k, int64_t timeout_ms, bo
         return no_session();
     if (k > n || (refs == NULL && n != 0))
         return dmi_error(DM_ERR_INVALID, "dm_wait: %zu of %zu refs cannot be", k, n);
+    if (timeout_ms < DM_NONE)
+        return no_time("dm_wait", timeout_ms);
     return dmi_self ? dmi_inside_wait(dmi_self, refs, n, k, timeout_ms, ready)
                     : dmi_driver_wait(dmi_the_session, refs, n, k, timeout_ms, ready);
 }

@@ -169,8 +169,7 @@ static dm_status submit_anything(dmi_session *session, const dm_function *functi
     dm_status status = DM_OK;
     session->visitors++; /* it may have to wait for room */
     if (!dmi_registry_knows(function))
-        status = dmi_error(DM_ERR_NO_FUNCTION, "no remote function \"%s\" is registered: define it with "
-                           "DM_REMOTE", function && function->name ? function->name : "(null)");
+        status = dmi_registry_unknown(function, "dm_remote", "DM_REMOTE");
     if (status == DM_OK)
         status = dmi_task_options_check(options);
     if (status == DM_OK)

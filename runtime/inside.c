@@ -189,8 +189,7 @@ static dm_status begin_submission(dmi_worker *worker, const dm_function *functio
     dmi_packer packer = {worker, worker->inline_bytes, travel, object_argument};
     packed->bytes = packed->small;
     if (!dmi_registry_knows(function))
-        return dmi_error(DM_ERR_NO_FUNCTION, "no remote function \"%s\" is registered",
-                         function ? function->name : "(null)");
+        return dmi_registry_unknown(function, "dm_remote", "DM_REMOTE");
     DM_TRY(dmi_task_options_check(options));
     DM_TRY(dmi_pack(&packer, arguments, count, packed));
     const char *name = options ? options->name : NULL;

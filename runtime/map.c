@@ -135,8 +135,7 @@ static dm_status check_results(const map *m)
 static dm_status check(map *m, const dm_value *over)
 {
     if (!dmi_registry_knows(m->function))
-        return dmi_error(DM_ERR_NO_FUNCTION, "dm_map: no function \"%s\" is registered: define it with DM_MAP",
-                         m->function && m->function->name ? m->function->name : "(null)");
+        return dmi_registry_unknown(m->function, "dm_map", "DM_MAP");
     if (m->shared == NULL && m->shared_count != 0)
         return dmi_error(DM_ERR_INVALID, "dm_map: %zu shared arguments were promised, and none given (NULL)",
                          m->shared_count);

@@ -136,6 +136,21 @@ int dmi_registry_knows(const dm_function *function)
     return function && function->id >= 0 && dmi_registry_at((uint32_t)function->id) == function;
 }
 
+dm_status dmi_registry_unknown(const dm_function *function, const char *call, const char *definition)
+{
+    const char *name = function && function->name ? function->name : NULL;
+    const dm_function *namesake = dm_function_named(name);
+    if (function == NULL)
+        return dmi_error(DM_ERR_NO_FUNCTION, "%s: there is no function (NULL); dm_function_named gives NULL for a name "
+                         "that none has", call);
+    if (namesake == NULL)
+        return dmi_error(DM_ERR_NO_FUNCTION, "%s: no remote function \"%s\" is registered: define it with %s", call,
+                         name ? name : "(no name)", definition);
+    return dmi_error(DM_ERR_NO_FUNCTION, "%s: this is not the remote function \"%s\" of %s:%d, but a copy or another of "
+                     "its name: pass %s itself, or what dm_function_named(\"%s\") gives", call, name, namesake->file,
+                     namesake->line, name, name);
+}
+
 uint64_t dmi_registry_hash(void)
 {
     const table *t = atomic_load_explicit(&current, memory_order_acquire);

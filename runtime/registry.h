@@ -18,6 +18,9 @@ const dm_function *dmi_registry_at(uint32_t id);
 /* Is this object one that registered itself? */
 int dmi_registry_knows(const dm_function *function);
 
+/* DM_ERR_NO_FUNCTION: why it is none, and what to do. `definition`: DM_REMOTE or its like. */
+dm_status dmi_registry_unknown(const dm_function *function, const char *call, const char *definition);
+
 /* A hash of all names in order. */
 uint64_t dmi_registry_hash(void);
 

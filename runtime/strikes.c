@@ -57,9 +57,8 @@ void dmi_strikes_add(dmi_supervisor *s, int weight, const char *what, const char
 
 static void describe_end(char *to, size_t room, int signal, int exit_status)
 {
-    const char *name = signal ? sigdescr_np(signal) : NULL;
     if (signal)
-        snprintf(to, room, "was ended by signal %d (%s)", signal, name ? name : "?");
+        snprintf(to, room, "was ended by signal %d (%s)", signal, strsignal(signal));
     else if (exit_status >= 0)
         snprintf(to, room, "exited with status %d", exit_status);
     else

@@ -229,8 +229,13 @@ static void functions_nobody_registered(dm_engine engine)
     session_begin(engine, 1);
     dm_function stranger = wants_a_double;
     stranger.name = "stranger";
-    assert_refused(get_nothing(dm_submit(&stranger, NULL, NULL, 0)), DM_ERR_NO_FUNCTION, "stranger");
-    assert_refused(get_nothing(dm_submit(NULL, NULL, NULL, 0)), DM_ERR_NO_FUNCTION, "");
+    assert_refused(get_nothing(dm_submit(&stranger, NULL, NULL, 0)), DM_ERR_NO_FUNCTION,
+                   "\"stranger\" is registered: define it with DM_REMOTE");
+    assert_refused(get_nothing(dm_submit(NULL, NULL, NULL, 0)), DM_ERR_NO_FUNCTION, "dm_function_named");
+    dm_function copy = wants_a_double, nameless = {0};
+    assert_refused(get_nothing(dm_submit(&copy, NULL, NULL, 0)), DM_ERR_NO_FUNCTION, "a copy or another of its name: pass "
+                   "wants_a_double itself");
+    assert_refused(get_nothing(dm_submit(&nameless, NULL, NULL, 0)), DM_ERR_NO_FUNCTION, "(no name)");
     assert_null(dm_function_named("stranger"));
     assert_ptr_equal(dm_function_named("wants_a_double"), &wants_a_double);
     dm_shutdown();
@@ -398,6 +403,8 @@ static void values_that_are_none(dm_engine engine)
     dm_ref refs[2] = {ref, sealed};
     assert_refused(dm_wait(refs, 2, 3, 0, NULL), DM_ERR_INVALID, "3 of 2");
     assert_refused(dm_wait(NULL, 2, 1, 0, NULL), DM_ERR_INVALID, "");
+    assert_refused(dm_wait(refs, 2, 2, -2, NULL), DM_ERR_INVALID, "dm_wait: -2 ms cannot be waited for");
+    assert_refused(dm_get_within(refs[0], (void *)NULL, INT64_MIN), DM_ERR_INVALID, "DM_NONE for no limit");
     dm_release(ref);
     dm_release(sealed);
     dm_shutdown();

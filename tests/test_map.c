@@ -640,7 +640,7 @@ static void what_the_call_refuses(void **state)
     dm_shutdown();
     assert_refused(dm_map(maps_index, 10, DM_RESULTS(y), 1), DM_ERR_SHUT_DOWN, "");
     session_begin(DM_ENGINE_THREADS, 1);
-    assert_refused(dm_map_over(NULL, NULL, ten, none, NULL, 0), DM_ERR_NO_FUNCTION, "(null)");
+    assert_refused(dm_map_over(NULL, NULL, ten, none, NULL, 0), DM_ERR_NO_FUNCTION, "(NULL)");
     assert_refused(dm_map_over(&unregistered, NULL, ten, none, NULL, 0), DM_ERR_NO_FUNCTION, "\"nobody\"");
     assert_refused(dm_map_over(&maps_index, NULL, ten, none, NULL, 2), DM_ERR_INVALID, "2 shared arguments");
     assert_refused(dm_map(maps_index, -3, DM_RESULTS(y), 1), DM_ERR_INVALID, "-3 items");

@@ -238,7 +238,7 @@ static void failures(dm_engine engine)
         dm_release(large[i]);
     free(large);
     dm_submit_n(NULL, NULL, NULL, 0, refs, 2);
-    assert_refused(dm_get(refs[1], (void *)NULL), DM_ERR_NO_FUNCTION, "null");
+    assert_refused(dm_get(refs[1], (void *)NULL), DM_ERR_NO_FUNCTION, "NULL");
     dm_release(refs[0]), dm_release(refs[1]);
     dm_submit_n(&parts_count, NULL, NULL, 0, refs, 0); /* nothing */
     dm_submit_n(&parts_count, NULL, NULL, 0, NULL, 2);

@@ -121,6 +121,16 @@ static void directories_that_cannot_be_written(void **state)
     apart(not_writable);
 }
 
+/* Root may write everything, and makes no file here. */
+static void directories_that_take_no_files(void **state)
+{
+    (void)state;
+    if (geteuid() != 0)
+        skip();
+    refused("/proc", DM_ERR_OPTION, "'/proc' takes no files");
+    refused(in(place, "..:/proc"), DM_ERR_OPTION, "set DM_SPILL_DIR to a directory on a disk");
+}
+
 static const char *in_memory(void)
 {
     dmi_spill *spill;
@@ -298,6 +308,7 @@ static const struct CMUnitTest tests[] = {
     CASE(directories_that_everybody_may_rename_in),
     CASE(directories_of_somebody_else),
     CASE(directories_that_cannot_be_written),
+    CASE(directories_that_take_no_files),
     CASE(memory),
     CASE(one_bad_one_among_several),
     CASE(nameless_files_have_no_name),

@@ -98,6 +98,8 @@ DM_REMOTE(dies)
         kill(getpid(), SIGKILL);
     if (!strcmp(how, "TERM"))
         kill(getpid(), SIGTERM);
+    if (!strcmp(how, "RTMIN"))
+        kill(getpid(), SIGRTMIN);
     if (!strcmp(how, "exit 0"))
         exit(0);
     if (!strcmp(how, "exit 3"))
@@ -251,6 +253,7 @@ static void each_way_is_named(void **state)
     dies_like_this("FPE", DM_ERR_TASK_CRASH, "signal 8");
     dies_like_this("KILL", DM_ERR_TASK_CRASH, "signal 9 (Killed)");
     dies_like_this("TERM", DM_ERR_TASK_CRASH, "signal 15");
+    dies_like_this("RTMIN", DM_ERR_TASK_CRASH, "(Real-time signal 0)"); /* one without a name of its own */
     dies_like_this("exit 0", DM_ERR_WORKER_EXITED, "status 0");
     dies_like_this("exit 3", DM_ERR_WORKER_EXITED, "status 3");
     dies_like_this("_exit 0", DM_ERR_WORKER_EXITED, "status 0");
@@ -259,8 +262,8 @@ static void each_way_is_named(void **state)
     dies_like_this("exec", DM_ERR_WORKER_EXITED, "");
     dm_stats stats;
     assert_ok(dm_stats_get(&stats));
-    assert_int_equal(stats.workers_lost, 44);
-    assert_int_equal(stats.tasks_retried, 33);
+    assert_int_equal(stats.workers_lost, 12 * 4);
+    assert_int_equal(stats.tasks_retried, 12 * 3);
     dm_shutdown();
     assert_no_residue(&before);
 }
@@ -599,6 +602,10 @@ static void what_workers_print_is_forwarded(void **state)
     ref = dm_remote(dies, "KILL", runs_path());
     assert_refused(dm_get(ref, (void *)NULL), DM_ERR_TASK_CRASH, "");
     assert_soon(was_logged("was ended by signal 9"));
+    dm_release(ref);
+    ref = dm_remote(dies, "RTMIN", runs_path());
+    assert_refused(dm_get(ref, (void *)NULL), DM_ERR_TASK_CRASH, "");
+    assert_soon(was_logged("(Real-time signal 0)"));
     dm_release(ref);
     unlink(runs_path());
     dm_shutdown();
