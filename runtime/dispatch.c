@@ -15,6 +15,7 @@
 #include "runtime/residence.h"
 #include "runtime/room.h"
 #include "runtime/scarce.h"
+#include "runtime/supervisor.h"
 #include "runtime/task.h"
 #include "runtime/toward.h"
 #include "runtime/uneven.h"
@@ -243,10 +244,27 @@ bool dmi_wants_ticks(dmi_session *session)
 
 /* ---- blocked workers ---- */
 
+/* Is there a worker that takes what is in the queue, or will one be started because of it? */
+static bool others_can_run(dmi_session *session)
+{
+    uint32_t serving = 0;
+    for (uint32_t i = 0; i < session->lane_count; i++) {
+        if (dmi_lane_is_open(&session->lanes[i]))
+            return true;
+        serving += session->lanes[i].state != DMI_LANE_EMPTY;
+    }
+    if (session->settings.engine != DM_ENGINE_PROCESSES || session->broken != DM_OK || session->closing ||
+        dmi_lanes_wanted(session) <= serving)
+        return false;
+    if (session->ready_first != 0 && session->supervisor)
+        dmi_supervisor_poke(session);
+    return true;
+}
+
 void dmi_feed_blocked(dmi_session *session, dmi_lane *lane)
 {
     if (!lane->blocked || lane->run_now != 0 || lane->condemned != DM_OK ||
-        (session->scarce && dmi_somebody_works(session)))
+        (session->scarce && dmi_somebody_works(session)) || (lane->is_limited && others_can_run(session)))
         return;
     uint32_t index = dmi_runnable_toward(session, lane);
     if (index == UINT32_MAX)

@@ -49,7 +49,7 @@ static bool was_heard(dmi_worker *worker, void *posted)
     return dmi_word_load(&worker->down->up_head) >= *(uint64_t *)posted || dmi_worker_is_closing(worker);
 }
 
-static void say_blocked(dmi_worker *worker, uint32_t index)
+static void say_blocked(dmi_worker *worker, uint32_t index, bool is_limited)
 {
     const dmi_holding *holding = &worker->holdings[index];
     dmi_message message = {.kind = DMI_MSG_BLOCKED};
@@ -57,6 +57,7 @@ static void say_blocked(dmi_worker *worker, uint32_t index)
     uint64_t word = dmi_refword(DMI_REF_CELL, worker->lane, holding->seq, holding->cell);
     memcpy(message.args, &word, 8);
     memcpy(message.args + 8, &worker->run_seen, sizeof worker->run_seen);
+    message.args[12] = is_limited;
     dmi_worker_post(worker, &message);
     dmi_worker_ring(worker);
 }
@@ -94,21 +95,22 @@ static bool spin_until_ready(dmi_worker *worker, uint32_t index)
     return is_ready(worker, &worker->holdings[index]);
 }
 
-/* Wait for a holding, running what it needs meanwhile. False: the time has passed, or the task is to stop. */
-static bool await(dmi_worker *worker, uint32_t index, int64_t timeout_ms)
+/* Wait for a holding, running what it needs meanwhile: mostly not if the task itself waits for some time only, since
+ * what runs here is not interrupted. False: the time has passed, or the task is to stop. */
+static bool await(dmi_worker *worker, uint32_t index, int64_t timeout_ms, bool is_limited)
 {
     if (spin_until_ready(worker, index) || timeout_ms == 0)
         return is_ready(worker, &worker->holdings[index]);
     enum { NAP_MS = 20 };
     int64_t until = timeout_ms < 0 ? INT64_MAX : dmi_now_ms() + timeout_ms;
     wait_for wait = {index};
-    say_blocked(worker, index);
+    say_blocked(worker, index, is_limited);
     while (!is_ready(worker, &worker->holdings[index]) && !must_stop(worker)) {
         int64_t left = until - dmi_now_ms();
         if (left <= 0)
             break;
         if (dmi_worker_run_handed(worker))
-            say_blocked(worker, index);
+            say_blocked(worker, index, is_limited);
         else
             dmi_worker_sleep(worker, got_it, &wait, left < NAP_MS ? (int)left : NAP_MS);
     }
@@ -284,7 +286,7 @@ dm_status dmi_inside_get(dmi_worker *worker, dm_ref ref, dm_into into, void *out
     int64_t until = timeout_ms < 0 ? INT64_MAX : dmi_now_ms() + timeout_ms;
     for (bool again = true; again;) {
         int64_t left = timeout_ms < 0 ? -1 : until > dmi_now_ms() ? until - dmi_now_ms() : 0;
-        if (!await(worker, (uint32_t)ref.id, left))
+        if (!await(worker, (uint32_t)ref.id, left, timeout_ms >= 0))
             return must_stop(worker) ? stopped(worker, "dm_get")
                                      : dmi_error(DM_ERR_TIMEOUT, "dm_get: not ready after %lld ms",
                                                  (long long)timeout_ms);
@@ -343,7 +345,7 @@ dm_status dmi_inside_wait(dmi_worker *worker, const dm_ref *refs, size_t n, size
                              (long long)timeout_ms);
         /* Any of them may be next: wait for one a moment, then look at all. */
         int64_t look = k < n && left > LOOK_MS ? LOOK_MS : timeout_ms < 0 ? -1 : left;
-        await(worker, (uint32_t)refs[missing].id, look);
+        await(worker, (uint32_t)refs[missing].id, look, timeout_ms >= 0);
     }
     return DM_OK;
 }

@@ -416,6 +416,7 @@ static bool heed_blocked(dmi_session *session, dmi_lane *lane, const dmi_message
 {
     uint32_t index, seen;
     memcpy(&seen, message->args + 8, sizeof seen);
+    lane->is_limited = message->args[12] != 0;
     if (!dmi_refword_record(session, word_of(message), &index))
         return false;
     if (!lane->blocked)

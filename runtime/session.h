@@ -91,6 +91,7 @@ typedef struct dmi_lane {
 
     bool blocked;         /* its worker waits in dm_get */
     uint32_t blocked_on;  /* record it waits for */
+    bool is_limited;      /* it waits for some time only */
     uint64_t walk;        /* the last walk from there (toward.h); 0: none yet */
     uint32_t run_now;     /* record + 1 handed to the blocked worker */
     uint32_t run_count;

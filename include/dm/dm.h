@@ -406,6 +406,7 @@ typedef struct dm_task_options {
 #define dm_remote_with(options_, function_, ...)                                                   \
     dm_submit(&(function_), (options_), DM_VALUES_(__VA_ARGS__), DM_COUNT_(__VA_ARGS__))
 
+/* What both are made of. `function` is what DM_REMOTE defined, or what dm_function_named gave; a copy of one is none. */
 DM_API dm_ref dm_submit(const dm_function *function, const dm_task_options *options,
                         const dm_value *arguments, size_t count);
 
@@ -444,8 +445,10 @@ DM_API dm_ref dm_put_value(dm_value value);
  * value that was damaged on the disk and cannot be made again: DM_ERR_CORRUPT or DM_ERR_IO, each time. No room to bring
  * it back from there: DM_ERR_STORE_FULL (or why there is none, DM_ERR_DISK_FULL, DM_ERR_NOMEM), and it stays where
  * it is.
- * Blocks; dm_get_within gives up after `ms` milliseconds with DM_ERR_TIMEOUT (0: does not block). In a task it may
- * do so later: what its worker runs in the meantime, since the task waits for it, is not interrupted.
+ * Blocks; dm_get_within gives up after `ms` milliseconds with DM_ERR_TIMEOUT (0: does not block; DM_NONE: never gives up;
+ * less is DM_ERR_INVALID). In a task, too: what it waits for is run by another worker, one more is started if need be.
+ * Only where there can be none (engine serial; threads that all wait; as many workers as may be that wait already) its
+ * own runs it, and as that is not interrupted, the task goes on when it is done.
  */
 #define dm_get(ref_, out_) dm_get_into((ref_), DM_INTO_(out_), (out_), DM_NONE)
 #define dm_get_within(ref_, out_, ms_) dm_get_into((ref_), DM_INTO_(out_), (out_), (ms_))
@@ -530,8 +533,8 @@ DM_API dm_status dm_local(dm_call *call, int index, dm_local_build build, dm_loc
 /*
  * Wait until at least `k` of `n` refs are ready (have a value or have failed), or `timeout_ms` passed
  * (DM_NONE: no limit, 0: just look). ready[i] says which are; it may be NULL. Returns DM_OK,
- * DM_ERR_TIMEOUT (ready[] is filled all the same), DM_ERR_INVALID if k > n, or a ref's status. Blocks; in a task
- * perhaps longer than that, like dm_get_within.
+ * DM_ERR_TIMEOUT (ready[] is filled all the same), DM_ERR_INVALID if k > n or the time is less than DM_NONE, or a ref's
+ * status. Blocks; where nobody else can run what a task waits for, perhaps longer than that, like dm_get_within.
  */
 DM_API dm_status dm_wait(const dm_ref *refs, size_t n, size_t k, int64_t timeout_ms, bool *ready)
     DM_NODISCARD;
