@@ -8,6 +8,7 @@
  */
 #include "runtime/holdings.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -110,7 +111,10 @@ static bool new_cell(dmi_worker *worker, uint32_t *cell, uint16_t *seq)
             uint16_t *seqs = realloc(worker->cell_seqs, room * sizeof *seqs);
             if (seqs)
                 worker->cell_seqs = seqs;
-            if (!cells || !seqs)
+            uint32_t *dropped = realloc(worker->dropped_cells, room * sizeof *dropped);
+            if (dropped)
+                worker->dropped_cells = dropped;
+            if (!cells || !seqs || !dropped)
                 return false;
             memset(seqs + worker->cell_room, 0, (room - worker->cell_room) * sizeof *seqs);
             worker->cell_room = room;
@@ -121,17 +125,10 @@ static bool new_cell(dmi_worker *worker, uint32_t *cell, uint16_t *seq)
     return true;
 }
 
-/* Remember it for dmi_inside_say_dropped. Without memory it stays held until the worker ends. */
+/* Remember it for dmi_inside_say_dropped: there is room for all cells. */
 static void drop_later(dmi_worker *worker, uint32_t cell)
 {
-    if (worker->dropped_count == worker->dropped_room) {
-        uint32_t room = worker->dropped_room ? 2 * worker->dropped_room : 64;
-        uint32_t *grown = realloc(worker->dropped_cells, room * sizeof *grown);
-        if (grown == NULL)
-            return;
-        worker->dropped_cells = grown;
-        worker->dropped_room = room;
-    }
+    assert(worker->dropped_count < worker->cell_room);
     worker->dropped_cells[worker->dropped_count++] = cell;
 }
 

@@ -105,8 +105,8 @@ typedef struct dmi_worker {
     uint32_t *free_cells;
     uint16_t *cell_seqs;
     uint32_t cell_high, free_cell_count, cell_room;
-    uint32_t *dropped_cells; /* by a task that has ended, not yet said: only after its completion */
-    uint32_t dropped_count, dropped_room;
+    uint32_t *dropped_cells; /* by a task that has ended, not yet said: only after its completion. Room for cell_room */
+    uint32_t dropped_count;
     uint32_t row_next, row_used;
     bool ending; /* a task is */
     dmi_local locals[DMI_LOCALS];
