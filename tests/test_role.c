@@ -1,6 +1,7 @@
 /*
  * The role has one holder at a time: its owner by bias, another thread by the mutex, and one that waited
- * with it and came back. A waiter once came back beside the owner.
+ * with it and came back. A waiter once came back beside the owner. The bias ends when others come often, and is there
+ * again when they don't.
  */
 #include <pthread.h>
 #include <sched.h>
@@ -47,16 +48,38 @@ static void *waits_again_and_again(void *unused)
     return NULL;
 }
 
-static void *comes_now_and_then(void *unused)
+/* So often that the bias ends; then not at all for long enough that it is there again. */
+static void *comes_in_crowds(void *unused)
 {
+    enum { CROWD = 150, PAUSE_US = 20000 };
     (void)unused;
     while (!atomic_load(&done)) {
-        dmi_role_take(&role);
-        work(100);
-        dmi_role_leave(&role);
-        usleep(200); /* seldom enough that the bias lasts */
+        for (int i = 0; i < CROWD; i++) {
+            dmi_role_take(&role);
+            work(100);
+            dmi_role_leave(&role);
+        }
+        usleep(PAUSE_US);
     }
     return NULL;
+}
+
+/* The owner's part, until this has gone on for a second, and the bias has ended and been there again some times. */
+static void take_and_leave(void)
+{
+    enum { CHANGES = 6, PATIENCE_S = 60 };
+    const bool can_be_biased = role.biased;
+    bool was = can_be_biased;
+    int changes = can_be_biased ? 0 : CHANGES;
+    const uint64_t begin = dmi_now_ns(), second = 1000000000;
+    while (dmi_now_ns() - begin < second || (changes < CHANGES && dmi_now_ns() - begin < PATIENCE_S * second)) {
+        dmi_role_take(&role);
+        work(300);
+        dmi_role_leave(&role);
+        changes += role.biased != was;
+        was = role.biased;
+    }
+    assert_true(changes >= CHANGES);
 }
 
 static void one_holder_at_a_time(void **state)
@@ -65,12 +88,8 @@ static void one_holder_at_a_time(void **state)
     pthread_t waiter, visitor;
     dmi_role_init(&role);
     pthread_create(&waiter, NULL, waits_again_and_again, NULL);
-    pthread_create(&visitor, NULL, comes_now_and_then, NULL);
-    for (uint64_t until = dmi_now_ns() + 1000000000; dmi_now_ns() < until;) {
-        dmi_role_take(&role);
-        work(300);
-        dmi_role_leave(&role);
-    }
+    pthread_create(&visitor, NULL, comes_in_crowds, NULL);
+    take_and_leave();
     atomic_store(&done, 1);
     pthread_join(waiter, NULL);
     pthread_join(visitor, NULL);
