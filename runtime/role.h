@@ -6,10 +6,10 @@
  *
  * It is biased to the thread that began the session, which takes it with two plain stores and no
  * locked instruction (two of those cost as much as a task). Another thread pays for that: it sets
- * `wanted`, makes every running thread see it (membarrier), and waits until the owner is outside. That is some 20 us in
- * which the owner waits as well, as much as two thousand of its own visits save. When others come often, as with several
- * submitting threads or while objects are spilled, the bias ends and it is a mutex; when they have not come for long,
- * as the owner's visits count it, it is biased again.
+ * `wanted`, makes every running thread see it (membarrier), and waits until the owner is outside. On a virtual machine
+ * that may be ten microseconds, in which the owner waits as well: more than the bias saves it in a thousand visits. When
+ * others come often, as with several submitting threads or while objects are spilled, the bias ends and it is a mutex;
+ * when they have not come for long, as the owner's visits count it, it is biased again.
  */
 #ifndef DMI_ROLE_H
 #define DMI_ROLE_H

@@ -40,8 +40,8 @@ typedef struct dm_pace {
 DM_API size_t dm_pace_next(const dm_pace *pace, size_t left);
 
 /* Chunk `number` (from 1, in order of submission) had `items`; from its submission until it was gathered, `passed` items
- * were gathered, itself included, in `ns`. One that was overtaken by a younger one says nothing, and the first of each worker, which
- * may build what it needs once, only how little items take. */
+ * were gathered, itself included, in `ns`. One that was overtaken by a younger one says nothing, and the first of each
+ * worker, which may build what it needs once, only how little items take. */
 DM_API void dm_pace_learn(dm_pace *pace, uint64_t number, size_t items, size_t passed, uint64_t ns);
 
 #endif
