@@ -6,11 +6,14 @@
  * (MRtrix3 has only the command; its file says how that is made fair.)
  *
  * The answer is the number of voxels that are not within BOUND of DIPY's golden result.
+ *
+ * "SET, peak memory" is the whole contestant's, image and golden result included.
  */
 #ifndef BENCH_CSD_CASES_H
 #define BENCH_CSD_CASES_H
 
 #include "bench/how_fast_is_a_fit/data_set.h"
+#include "bench/support/peak_memory.h"
 
 static const char asked[] = "how_fast_is_csd";
 

@@ -95,6 +95,7 @@ static void report(const kernel *k, uint64_t off)
                              .n = set.mask->n,
                              .answer = off,
                              .more = more});
+    bench_report_peak(&reporter, set.name, bench_peak_mib());
 }
 
 static void measure(const bench_options *options)

@@ -38,6 +38,7 @@ static void measure(int workers, const bench_options *options)
     BENCH_TRY(dm_volume_create(&set.dwi->grid, 1, DM_VOLUME_I32, &maps.iterations));
     BENCH_TRY(dm_init(&(dm_options){.workers = workers}));
     const double ns = ns_per_voxel(&maps, options);
+    const double mib = bench_session_peak_mib();
     dm_shutdown();
     snprintf(name, sizeof name, "dmrt, %d worker%s", workers, workers > 1 ? "s" : "");
     bench_reporter reporter = {asked, name, workers};
@@ -47,6 +48,7 @@ static void measure(int workers, const bench_options *options)
                              .value = ns,
                              .n = set.mask->n,
                              .answer = voxels_off(&set, maps.coefficients, maps.iterations)});
+    bench_report_peak(&reporter, set.name, mib);
     dm_volume_destroy(maps.coefficients);
     dm_volume_destroy(maps.iterations);
 }

@@ -6,6 +6,8 @@
  *
  * The answer is 0: 99 % of the voxels are as near to DIPY's golden result as tests/data/README.md
  * wants them. `params.off` is how many are not; it may differ between right answers.
+ *
+ * "SET METHOD, peak memory" is the whole contestant's, image and golden results included.
  */
 #ifndef BENCH_FREE_WATER_CASES_H
 #define BENCH_FREE_WATER_CASES_H
@@ -13,7 +15,7 @@
 #include <dm/models.h>
 #include <math.h>
 
-#include "bench/support/session.h"
+#include "bench/support/peak_memory.h"
 
 enum { METHODS = 2, P = DM_FWDTI_PARAMETERS, AT_LEAST_NS = 300000000 };
 

@@ -81,6 +81,7 @@ static void kernel_end(kernel *k, dm_fwdti_method method)
                                             .value = (double)k->wall / fitted,
                                             .n = set.mask->n,
                                             .more = more});
+        bench_report_peak(&reporter, case_name(&set, method), bench_peak_mib());
     }
     dm_fwdti_workspace_destroy(k->workspace);
     dm_fwdti_destroy(k->model);

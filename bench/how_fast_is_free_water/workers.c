@@ -50,6 +50,7 @@ static void measure(dm_fwdti_method method, int workers, const bench_options *op
     BENCH_TRY(dm_volume_create(&set.dwi->grid, P, DM_VOLUME_F64, &maps.parameters));
     BENCH_TRY(dm_init(&(dm_options){.workers = workers}));
     const double ns = ns_per_voxel(method, &maps, options);
+    const double mib = bench_session_peak_mib();
     dm_shutdown();
     snprintf(name, sizeof name, "dmrt, %d worker%s", workers, workers > 1 ? "s" : "");
     snprintf(more, sizeof more, "\"off\":%llu", (unsigned long long)off_by(method, &maps));
@@ -59,6 +60,7 @@ static void measure(dm_fwdti_method method, int workers, const bench_options *op
                                         .value = ns,
                                         .n = set.mask->n,
                                         .more = more});
+    bench_report_peak(&reporter, case_name(&set, method), mib);
     dm_volume_destroy(maps.parameters);
 }
 

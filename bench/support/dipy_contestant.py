@@ -5,6 +5,7 @@ has to install DIPY.
 """
 import json
 import os
+import resource
 import sys
 import time
 import warnings
@@ -74,11 +75,16 @@ def time_fits(model, data, mask):
 
 def report(question, case, blas, n, fits, wall, cpu, answer, **params):
     import dipy
-    value = 1e9 * wall / (fits * n)
-    print(json.dumps({
-        "question": question, "case": case, "contestant": f"DIPY, {NAMES[blas]}", "unit": "ns",
-        "median": value, "min": value, "max": value, "runs": 1, "n": n,
-        "params": {"workers": 1, "answer": answer, "dipy": dipy.__version__,
-                   "blas": loaded_blas(), "fits": fits, "cpu_ns": 1e9 * cpu / (fits * n), **params},
-        "commit": os.environ.get("BENCH_COMMIT", "unknown"),
-        "cpus": len(os.sched_getaffinity(0))}), flush=True)
+
+    def line(case, unit, value, n, **params):
+        print(json.dumps({
+            "question": question, "case": case, "contestant": f"DIPY, {NAMES[blas]}", "unit": unit,
+            "median": value, "min": value, "max": value, "runs": 1, "n": n,
+            "params": {"workers": 1, **params},
+            "commit": os.environ.get("BENCH_COMMIT", "unknown"),
+            "cpus": len(os.sched_getaffinity(0))}), flush=True)
+
+    line(case, "ns", 1e9 * wall / (fits * n), n, answer=answer, dipy=dipy.__version__,
+         blas=loaded_blas(), fits=fits, cpu_ns=1e9 * cpu / (fits * n), **params)
+    kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    line(f"{case}, peak memory", "MiB", kib / 1024, 1, answer=None)

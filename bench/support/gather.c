@@ -314,7 +314,7 @@ int main(int argc, char **argv)
     if (rows.case_count == 0)
         fail("nothing to gather", "no lines");
     int base = -1;
-    for (int k = 1; k < rows.contestant_count && baseline; k++)
+    for (int k = 0; k < rows.contestant_count && baseline; k++)
         if (strcmp(rows.contestants[k], baseline) == 0)
             base = k;
     for (int c = 0; c < rows.case_count; c++)
