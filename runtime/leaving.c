@@ -53,10 +53,10 @@ static bool leave(dmi_session *session, dmi_stay *stay)
     r->away += stay->bytes;
     session->away++;
     session->counts.store_used -= stay->bytes;
-    r->progress_ms = dmi_now_ms();
+    r->left_ms = r->progress_ms = dmi_now_ms();
     if (dmi_where_segment(where) != 0) {
         r->settling += stay->bytes;
-        r->settling_since_ms = r->progress_ms;
+        r->settling_since_ms = r->left_ms;
     }
     if (dmi_where_place(where) == DMI_SLOT)
         dmi_lane_free_slot_value(session, dmi_where_segment(where), dmi_where_position(where));
@@ -100,6 +100,14 @@ static void written(dmi_session *session, dmi_stay *stay)
     dmi_task_unpin(session, index);
 }
 
+/* Whoever waits for room waits as long as an object of gigabytes takes; but not for one that gets as far as the disk's
+ * end, again and again. */
+static void note_progress(dmi_residence *r, dm_status status)
+{
+    if (status == DM_OK && r->trouble == DM_OK)
+        r->progress_ms = dmi_now_ms();
+}
+
 static void run_write(dmi_job *job)
 {
     dmi_moving *m = (dmi_moving *)job;
@@ -123,6 +131,7 @@ static void run_write(dmi_job *job)
     dmi_role_take(&session->role);
     dmi_readers_look(session);
     bool any = false;
+    note_progress(session->residence, status);
     for (uint32_t i = 0; i < m->count; i++) {
         dmi_stay *stay = m->of[i].stay;
         if (status == DM_OK)

@@ -258,6 +258,11 @@ bool dmi_residence_moves(const dmi_session *session)
     return session->residence->leaving != 0;
 }
 
+int64_t dmi_residence_left_ms(const dmi_session *session)
+{
+    return session->residence->left_ms;
+}
+
 int64_t dmi_residence_progress_ms(const dmi_session *session)
 {
     return session->residence->progress_ms;

@@ -84,8 +84,10 @@ bool dmi_residence_is_busy(const dmi_session *session);
 /* Somebody waits for so many bytes. */
 void dmi_residence_make_room(dmi_session *session, uint64_t bytes);
 
-/* Is anything leaving, so that waiting for room makes sense? When did it last? */
+/* Is anything leaving, so that waiting for room makes sense? When did an object leave last, and when was there any
+ * progress toward that? */
 bool dmi_residence_moves(const dmi_session *session);
+int64_t dmi_residence_left_ms(const dmi_session *session);
 int64_t dmi_residence_progress_ms(const dmi_session *session);
 
 /* What is due: begin to spill, bring what had no room, tidy the disk. True if anything changed. */

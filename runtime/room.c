@@ -208,7 +208,7 @@ static void grant_more(dmi_session *session, uint64_t growth, uint64_t room)
 static void have_others_give(dmi_session *session, uint64_t growth)
 {
     dmi_residence_make_room(session, growth); /* what has a copy on disk goes at once */
-    bool soon = dmi_residence_moves(session) && dmi_now_ms() - dmi_residence_progress_ms(session) < SOON_MS;
+    bool soon = dmi_residence_moves(session) && dmi_now_ms() - dmi_residence_left_ms(session) < SOON_MS;
     if (!soon) /* else what leaves is room in a moment, and warm */
         ask_to_trim(session);
 }

@@ -51,7 +51,8 @@ typedef struct dmi_residence {
     uint64_t reserving, reserve_due; /* how much a job is about to have, and how much there is to be */
     uint32_t waiting;       /* stay + 1: to return, but without room */
     uint32_t having_room;   /* RETURNING that may have to wait after all: jobs that have room for them */
-    int64_t progress_ms;    /* when an object left last */
+    int64_t left_ms;        /* when an object left last */
+    int64_t progress_ms;    /* when one left last, or got a piece of it to a disk that is not in trouble */
     uint64_t settling;      /* bytes that left workers' heaps lately */
     int64_t settling_since_ms;
     int64_t trouble_until_ms, trouble_pause_ms;

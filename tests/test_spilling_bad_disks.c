@@ -63,6 +63,8 @@ static dmi_file_calls real_calls;
 static atomic_int write_error, read_error; /* given by each call; 0: none */
 static atomic_bool moody;                  /* now and then an error, or a short write */
 static atomic_bool gate;                   /* closed: writes wait */
+static atomic_int write_ms;                /* each takes so long */
+static atomic_long disk_end;               /* beyond there is no room; 0: none */
 static atomic_uint mood;
 
 static ssize_t write_at(int fd, const void *bytes, size_t count, off_t at)
@@ -70,7 +72,10 @@ static ssize_t write_at(int fd, const void *bytes, size_t count, off_t at)
     static const int errors[] = {EIO, ENOSPC, EINTR, EDQUOT};
     while (atomic_load(&gate))
         watch_pause();
+    usleep(1000 * (useconds_t)atomic_load(&write_ms));
     errno = atomic_load(&write_error);
+    if (errno == 0 && atomic_load(&disk_end) != 0 && at + (off_t)count > atomic_load(&disk_end))
+        errno = ENOSPC;
     if (errno != 0)
         return -1;
     unsigned now = atomic_fetch_add(&mood, 1) * 2654435761u >> 16;
@@ -211,6 +216,57 @@ static void a_slow_disk(dm_engine engine)
     marked_end(&before);
 }
 ON_ENGINES(a_slow_disk)
+
+enum { LARGE = 48 * MARKED_MIB };
+
+static void begin_with_room_for_one(dm_engine engine, int64_t wait_ms)
+{
+    session_begin_with(&(dm_options){.engine = engine,
+                                     .workers = 1,
+                                     .store_bytes = LARGE + LARGE / 3,
+                                     .store_wait_ms = wait_ms,
+                                     .log = driver_no_log});
+}
+
+/* Room for another comes once all of it is written, which takes longer than anybody waits while nothing happens. */
+static void a_large_object(dm_engine engine)
+{
+    enum { EACH_MS = 100, NOTHING_FOR_MS = 400 };
+    residue before;
+    residue_begin(&before);
+    begin_with_room_for_one(engine, NOTHING_FOR_MS);
+    dm_ref one = marked_put(LARGE, 1);
+    atomic_store(&write_ms, EACH_MS);
+    int64_t start = watch_now_ms();
+    dm_ref two = dm_remote(marked_make, LARGE, 2);
+    assert_marked(two, LARGE, 2);
+    print_message("room came after %d ms\n", (int)(watch_now_ms() - start));
+    atomic_store(&write_ms, 0);
+    assert_marked(one, LARGE, 1);
+    assert_ok(dm_release(one));
+    assert_ok(dm_release(two));
+    marked_end(&before);
+}
+ON_ENGINES(a_large_object)
+
+/* It is written as far as the disk goes, again and again: nobody waits for that. */
+static void half_of_a_large_object(dm_engine engine)
+{
+    residue before;
+    dm_buffer buffer;
+    size_t size = LARGE;
+    residue_begin(&before);
+    begin_with_room_for_one(engine, 2000);
+    atomic_store(&disk_end, LARGE / 2);
+    dm_ref one = marked_put(LARGE, 1);
+    assert_refused(dm_create(DM_U8, 1, &size, &buffer), DM_ERR_DISK_FULL, "cannot be written");
+    assert_refused(get_nothing(dm_remote(marked_make, LARGE, 2)), DM_ERR_DISK_FULL, "cannot be written");
+    assert_marked(one, LARGE, 1);
+    atomic_store(&disk_end, 0);
+    assert_ok(dm_release(one));
+    marked_end(&before);
+}
+ON_ENGINES(half_of_a_large_object)
 
 /* Refs go, and the session ends, while no write can. */
 static void an_end_in_the_middle(dm_engine engine)
@@ -404,6 +460,8 @@ static const struct CMUnitTest tests[] = {
     ENGINE_CASES(reads_that_fail),
     ENGINE_CASES(reads_without_memory),
     ENGINE_CASES(a_slow_disk),
+    ENGINE_CASES(a_large_object),
+    ENGINE_CASES(half_of_a_large_object),
     ENGINE_CASES(an_end_in_the_middle),
     cmocka_unit_test(on_a_small_disk_),
     cmocka_unit_test(on_a_disk_that_grows_),
