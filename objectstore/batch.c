@@ -56,8 +56,7 @@ static bool joins(const dmi_batch *b, size_t stored)
 
 dmi_placed *dmi_batch_place(dmi_batch *b, size_t at, size_t stored)
 {
-    if (b->parts == DMI_BATCH_MOST)
-        return NULL;
+    assert(b->parts < DMI_BATCH_MOST);
     if (joins(b, stored))
         pad(b, up_to(b->end, DMI_PART_ALIGN));
     else

@@ -55,8 +55,8 @@ size_t dmi_batch_room(void);
 bool dmi_batch_fill(dmi_batch *batch, const dmi_spill_settings *settings, const dmi_part *parts,
                     size_t n, const atomic_bool *cancelled);
 
-/* The `stored` bytes at `at` of the stage, behind all that is staged, are the next part. NULL: the batch
- * is full. */
+/* The `stored` bytes at `at` of the stage, behind all that is staged, are the next part; there must be fewer than
+ * DMI_BATCH_MOST before it. */
 dmi_placed *dmi_batch_place(dmi_batch *batch, size_t at, size_t stored);
 
 /* Bytes to write: whole blocks, the rest of the last one zeros. */

@@ -119,22 +119,15 @@ static void link_behind(dmi_extents *e, dmi_run *prev, dmi_run *run)
         e->front = run;
 }
 
+/* It has become part of the one before. */
 static void unlink_run(dmi_extents *e, dmi_run *run)
 {
-    if (run->prev)
-        run->prev->next = run->next;
-    else
-        e->front = run->next;
+    run->prev->next = run->next;
     if (run->next)
         run->next->prev = run->prev;
     else
         e->back = run->prev;
     spare(e, run);
-}
-
-static bool lies_on_shelf(const dmi_run *run)
-{
-    return run->state == DMI_RUN_BARE || run->state == DMI_RUN_IDLE;
 }
 
 /* Cut behind `blocks`, both in one state, on no shelf; the rest, or NULL. */
@@ -247,9 +240,10 @@ dmi_run *dmi_extents_lend(dmi_extents *e, uint64_t least, uint64_t most)
     dmi_run *run = largest(&e->shelf[DMI_RUN_IDLE]);
     if (run == NULL || run->blocks < least)
         return NULL;
-    if (run->blocks > most && take_front(e, run, most, DMI_RUN_LENT))
-        return run;
-    return take_front(e, run, run->blocks, DMI_RUN_LENT) ? run : NULL;
+    uint64_t blocks = run->blocks < most ? run->blocks : most;
+    if (!take_front(e, run, blocks, DMI_RUN_LENT))
+        take_front(e, run, run->blocks, DMI_RUN_LENT); /* no memory to cut it: then all of it */
+    return run;
 }
 
 void dmi_extents_bare(dmi_extents *e, dmi_run *run)
@@ -312,7 +306,8 @@ static bool runs_are_valid(const dmi_extents *e, uint64_t *count)
     for (const dmi_run *run = e->front; run; prev = run, run = run->next) {
         if (run->first != at || run->blocks == 0 || run->prev != prev)
             return false;
-        if (prev && prev->state == run->state && lies_on_shelf(run))
+        bool lies_on_shelf = run->state == DMI_RUN_BARE || run->state == DMI_RUN_IDLE;
+        if (prev && prev->state == run->state && lies_on_shelf)
             return false;
         at += run->blocks;
         count[run->state] += run->blocks;

@@ -54,9 +54,9 @@ size_t dmi_spill_stored(dmi_spill *spill, uint32_t ticket)
     dmi_spill_lock(spill);
     const dmi_entry *e = dmi_ledger_find(&spill->ledger, ticket);
     const dmi_unit *unit = e->unit;
-    uint64_t bytes = 0;
-    if (unit) /* in a pack, as it is part of what lives there */
-        bytes = unit->run->blocks * DMI_BLOCK * e->stored / unit->alive_bytes;
+    assert(unit);
+    /* in a pack, as it is part of what lives there */
+    uint64_t bytes = unit->run->blocks * DMI_BLOCK * e->stored / unit->alive_bytes;
     dmi_spill_unlock(spill);
     return (size_t)bytes;
 }
@@ -92,14 +92,11 @@ bool dmi_spill_is_valid(dmi_spill *spill)
 void dmi_spill_describe(dmi_spill *spill, uint32_t ticket, char *to, size_t room)
 {
     dmi_spill_lock(spill);
-    const dmi_entry *e = ticket ? dmi_ledger_find(&spill->ledger, ticket) : NULL;
-    if (e && e->unit) {
-        const dmi_spill_file *file = e->unit->file;
-        unsigned long long at = e->unit->run->first * DMI_BLOCK + e->at;
-        snprintf(to, room, "%s, bytes %llu to %llu", file->name, at, at + e->stored);
-    } else {
-        snprintf(to, room, "nowhere on disk");
-    }
+    const dmi_entry *e = dmi_ledger_find(&spill->ledger, ticket);
+    assert(e->unit);
+    const dmi_spill_file *file = e->unit->file;
+    unsigned long long at = e->unit->run->first * DMI_BLOCK + e->at;
+    snprintf(to, room, "%s, bytes %llu to %llu", file->name, at, at + e->stored);
     dmi_spill_unlock(spill);
 }
 

@@ -28,7 +28,7 @@ static int compare(const void *left, const void *right)
         return a->on_disk ? -1 : 1;
     if (a->bytes != b->bytes)
         return a->bytes > b->bytes ? -1 : 1;
-    return a->index < b->index ? -1 : 1;
+    return (a->index > b->index) - (a->index < b->index);
 }
 
 uint64_t dmi_victims_due(const dmi_pressure *p)

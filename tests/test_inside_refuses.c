@@ -55,6 +55,37 @@ DM_REMOTE(inside_wrong_refs)
     return x == 3 ? DM_OK : dm_fail(call, "%d", x);
 }
 
+/* A view is good without its ref, which is good for nothing more. What a task was given it may let go of, too. */
+DM_REMOTE(inside_views_without_refs)
+{
+    static const char bytes[5000] = {7};
+    dm_view view, other;
+    dm_buffer buffer;
+    dm_ref_list list;
+    dm_ref given, ref = dm_put(&DM_BYTES(bytes, sizeof bytes));
+    size_t size = 100;
+    int x;
+    EXPECT(call, dm_get(ref, &view), DM_OK);
+    EXPECT(call, dm_release(ref), DM_OK);
+    EXPECT(call, dm_get(ref, &other), DM_ERR_STALE);
+    EXPECT(call, dm_release(ref), DM_ERR_STALE);
+    EXPECT(call, dm_get(dm_remote(inside_number, ref), &x), DM_ERR_STALE);
+    if (memcmp(view.data, bytes, sizeof bytes) != 0)
+        return dm_fail(call, "the view has other bytes");
+    dm_view_release(&view);
+    EXPECT(call, dm_arg(call, 0, &list), DM_OK);
+    given = list.refs[0];
+    EXPECT(call, dm_get(given, &view), DM_OK);
+    dm_ref_list_release(&list);
+    if (memcmp(view.data, bytes, sizeof bytes) != 0)
+        return dm_fail(call, "the view of what was given has other bytes");
+    dm_view_release(&view);
+    EXPECT(call, dm_create(DM_U8, 1, &size, &buffer), DM_OK);
+    EXPECT(call, dm_get(dm_remote(inside_number, (dm_ref){buffer.object}), &x), DM_ERR_INVALID);
+    dm_abandon(&buffer);
+    return DM_OK;
+}
+
 /* A value that could not be put: it says so wherever it goes. */
 DM_REMOTE(inside_failed_put)
 {
@@ -139,6 +170,24 @@ static void wrong_refs(dm_engine engine)
 }
 ON_ENGINES(wrong_refs)
 
+static void views_without_refs(dm_engine engine)
+{
+    static const char bytes[5000] = {7};
+    residue before;
+    dm_stats stats = {0};
+    residue_begin(&before);
+    session_begin_with(&(dm_options){.engine = engine, .workers = 1, .store_bytes = STORE, .log = driver_no_log});
+    dm_ref given = dm_put(&DM_BYTES(bytes, sizeof bytes));
+    dm_ref ref = dm_remote(inside_views_without_refs, &DM_REF_LIST(&given, 1));
+    assert_ok(dm_get(ref, (void *)NULL));
+    assert_ok(dm_release(ref));
+    assert_ok(dm_release(given));
+    assert_soon(dm_stats_get(&stats) == DM_OK && stats.refs == 0);
+    dm_shutdown();
+    assert_no_residue(&before);
+}
+ON_ENGINES(views_without_refs)
+
 static void failed_puts(dm_engine engine)
 {
     is_fine(engine, &inside_failed_put);
@@ -163,6 +212,7 @@ static void names_of_the_program(void **state)
 
 static const struct CMUnitTest tests[] = {
     ENGINE_CASES(wrong_refs),
+    ENGINE_CASES(views_without_refs),
     ENGINE_CASES(failed_puts),
     ENGINE_CASES(names),
     cmocka_unit_test(names_of_the_program),

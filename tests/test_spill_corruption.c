@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
+#include "objectstore/part.h"
 #include "tests/support/spilling.h"
 
 enum { N = 24, FLIPS = 10000 };
@@ -223,7 +224,62 @@ static void damage_survives_moving(void **state)
     dmi_spill_destroy(spill);
 }
 
+/* A file that ends too early is not moved: what it has lost is found out by who reads it. */
+static void what_is_cut_off_is_not_moved(void **state)
+{
+    (void)state;
+    enum { SMALL = 200 };
+    static dmi_part parts[SMALL];
+    static char bytes[1000], found[1000];
+    off_t size;
+    dmi_spill *spill = spilling_begin(NULL);
+    spilling_fill(bytes, sizeof bytes, SPILLING_NOISE, 1);
+    for (int i = 0; i < SMALL; i++)
+        parts[i] = (dmi_part){.bytes = bytes, .count = sizeof bytes, .id = (uint64_t)i};
+    assert_ok(dmi_spill_write(spill, parts, SMALL, NULL));
+    int fd = disk(&size);
+    assert_int_equal(ftruncate(fd, 4096), 0);
+    close(fd);
+    for (int i = 0; i < SMALL; i++)
+        if (i % 4)
+            dmi_spill_free(spill, parts[i].ticket);
+    spilling_tidy(spill);
+    dmi_spill_stats stats;
+    dmi_spill_stats_get(spill, &stats);
+    assert_int_equal(stats.moved, 0);
+    for (int i = 8; i < SMALL; i += 4)
+        assert_refused(dmi_spill_read(spill, parts[i].ticket, (uint64_t)i, found, sizeof found), DM_ERR_CORRUPT, "ends");
+    dmi_spill_destroy(spill);
+}
+
+/* Headers whose own checksum fits, and that are those of something else. */
+static void headers_of_something_else(void **state)
+{
+    (void)state;
+    const dmi_part_header good = {.id = 7, .count = 100, .stored = 60, .plain = 8, .element = 4};
+    dmi_part_header header = good;
+    dmi_part_seal(&header);
+    assert_null(dmi_part_check(&header, 7, 100, 60));
+    assert_non_null(strstr(dmi_part_check(&header, 8, 100, 60), "another part"));
+    assert_non_null(strstr(dmi_part_check(&header, 7, 101, 60), "other sizes"));
+    assert_non_null(strstr(dmi_part_check(&header, 7, 100, 61), "other sizes"));
+    for (int element = 0; element < 256; element++) {
+        header = good;
+        header.element = (uint8_t)element;
+        dmi_part_seal(&header);
+        bool is_one = element == 1 || element == 2 || element == 4 || element == 8;
+        const char *wrong = dmi_part_check(&header, 7, 100, 60);
+        assert_true(is_one ? wrong == NULL : wrong && strstr(wrong, "element"));
+    }
+    header = good;
+    dmi_part_seal(&header);
+    header.plain++;
+    assert_non_null(strstr(dmi_part_check(&header, 7, 100, 60), "checksum"));
+}
+
 static const struct CMUnitTest tests[] = {
+    cmocka_unit_test(what_is_cut_off_is_not_moved),
+    cmocka_unit_test(headers_of_something_else),
     cmocka_unit_test(no_flip_is_silent),      cmocka_unit_test(flips_under_direct_io),
     cmocka_unit_test(a_file_that_was_cut),    cmocka_unit_test(a_part_that_lies_where_another_was),
     cmocka_unit_test(damage_survives_moving),

@@ -230,12 +230,12 @@ static void moves_that_fail(void **state)
 
 /* ---- file systems that lack something ---- */
 
-static int refused_flags;
+static int refused_flags, refused_with;
 
 static int picky_open(int dir, const char *name, int flags, mode_t mode)
 {
     if ((flags & refused_flags) == refused_flags) {
-        errno = refused_flags == O_DIRECT ? EINVAL : EOPNOTSUPP;
+        errno = refused_with ? refused_with : EINVAL;
         return -1;
     }
     return openat(dir, name, flags, mode);
@@ -247,10 +247,31 @@ static void without_nameless_files(void **state)
     int names = spilling_names(spilling_dir());
     dmi_calls.open_at = picky_open;
     refused_flags = O_TMPFILE;
+    static const int errors[] = {EOPNOTSUPP, EISDIR, EINVAL, ENOENT};
+    for (int i = 0; i < 4; i++) {
+        refused_with = errors[i];
+        dmi_spill *spill = spilling_begin(NULL);
+        there_and_back(spill);
+        assert_int_equal(spilling_open_files().count, 1);
+        assert_int_equal(spilling_names(spilling_dir()), names);
+        dmi_spill_destroy(spill);
+    }
+    refused_with = 0;
+}
+
+/* Nor is a file with a name made: the write says so. */
+static void without_any_files(void **state)
+{
+    (void)state;
+    dmi_calls.open_at = picky_open;
+    refused_flags = O_RDWR;
+    refused_with = EOPNOTSUPP;
     dmi_spill *spill = spilling_begin(NULL);
+    dmi_part part = {.bytes = "x", .count = 1};
+    assert_refused(dmi_spill_write(spill, &part, 1, NULL), DM_ERR_IO, "cannot be made");
+    refused_with = 0;
+    restore(NULL);
     there_and_back(spill);
-    assert_int_equal(spilling_open_files().count, 1);
-    assert_int_equal(spilling_names(spilling_dir()), names);
     dmi_spill_destroy(spill);
 }
 
@@ -349,6 +370,7 @@ static const struct CMUnitTest tests[] = {
     CASE(reads_that_fail),
     CASE(moves_that_fail),
     CASE(without_nameless_files),
+    CASE(without_any_files),
     CASE(without_direct_io),
     CASE(direct_io_that_is_refused_late),
     CASE(a_directory_that_vanishes),

@@ -119,6 +119,26 @@ static void idle_blocks_come_first(void **state)
     dmi_extents_fini(&e);
 }
 
+/* Beyond the largest size that is told apart, runs of all lengths lie together. */
+static void runs_beyond_all_sizes(void **state)
+{
+    (void)state;
+    const uint64_t large = UINT64_C(1) << 50, larger = large + large / 2;
+    dmi_extents e;
+    dmi_extents_init(&e, STEP);
+    dmi_run *a = dmi_extents_take(&e, large, UINT64_MAX), *between = dmi_extents_take(&e, 1, UINT64_MAX);
+    assert_non_null(between);
+    uint64_t at = a->first;
+    dmi_extents_leave(&e, a);
+    dmi_run *b = dmi_extents_take(&e, larger, UINT64_MAX); /* does not fit where a was */
+    assert_true(b->first > at && b->blocks == larger);
+    assert_true(dmi_extents_is_valid(&e));
+    a = dmi_extents_take(&e, large - 1, UINT64_MAX);
+    assert_int_equal(a->first, at);
+    assert_true(dmi_extents_is_valid(&e));
+    dmi_extents_fini(&e);
+}
+
 static void neighbours_become_one(void **state)
 {
     (void)state;
@@ -172,6 +192,7 @@ static void sizes_from_one_block_to_a_petabyte(void **state)
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(as_a_naive_account_says),
     cmocka_unit_test(idle_blocks_come_first),
+    cmocka_unit_test(runs_beyond_all_sizes),
     cmocka_unit_test(neighbours_become_one),
     cmocka_unit_test(no_more_than_may_be_backed),
     cmocka_unit_test(sizes_from_one_block_to_a_petabyte),

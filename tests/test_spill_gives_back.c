@@ -134,6 +134,40 @@ static void small_parts_move_out(void **state)
 }
 
 /* One at a time, each in a block of its own: they come together. */
+/* So small that more live in what is moved at once than one write takes. */
+static void tiny_parts_move_out(void **state)
+{
+    (void)state;
+    enum { N = 12000 };
+    static dmi_part parts[N];
+    static uint64_t words[N];
+    dmi_spill *spill = spilling_begin(NULL);
+    for (unsigned i = 0; i < N; i++) {
+        words[i] = i * UINT64_C(0x9e3779b97f4a7c15);
+        parts[i] = (dmi_part){.bytes = &words[i], .count = sizeof words[i], .id = i};
+    }
+    assert_ok(dmi_spill_write(spill, parts, N, NULL));
+    for (unsigned i = 0; i < N; i++)
+        if (i % 5 > 1)
+            dmi_spill_free(spill, parts[i].ticket);
+    spilling_tidy(spill);
+    dmi_spill_stats stats;
+    dmi_spill_stats_get(spill, &stats);
+    assert_true(stats.moved > 0);
+    assert_true(dmi_spill_is_valid(spill));
+    for (unsigned i = 0; i < N; i++) {
+        uint64_t found;
+        if (i % 5 > 1)
+            continue;
+        assert_ok(dmi_spill_read(spill, parts[i].ticket, i, &found, sizeof found));
+        assert_true(found == words[i]);
+        dmi_spill_free(spill, parts[i].ticket);
+    }
+    spilling_tidy(spill);
+    nothing_is_left(spill);
+    dmi_spill_destroy(spill);
+}
+
 static void lone_small_parts_come_together(void **state)
 {
     (void)state;
@@ -246,6 +280,14 @@ static void where_files_cannot_be_punched(void **state)
     dmi_spill_free(spill, b);
     spilling_tidy(spill);
     nothing_is_left(spill);
+    enum { MANY = 20 }; /* more than is punched at once elsewhere */
+    uint32_t tickets[MANY];
+    for (unsigned i = 0; i < MANY; i++)
+        tickets[i] = spilling_write(spill, MIB, SPILLING_NOISE, i);
+    for (unsigned i = 0; i < MANY; i++)
+        dmi_spill_free(spill, tickets[i]);
+    spilling_tidy(spill);
+    nothing_is_left(spill);
     dmi_calls = before;
     dmi_spill_destroy(spill);
 }
@@ -254,6 +296,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(zero_soon_after_the_last),
     cmocka_unit_test(every_second_part_is_half_the_bytes),
     cmocka_unit_test(small_parts_move_out),
+    cmocka_unit_test(tiny_parts_move_out),
     cmocka_unit_test(lone_small_parts_come_together),
     cmocka_unit_test(what_is_freed_is_used_again),
     cmocka_unit_test(freed_while_it_is_read),

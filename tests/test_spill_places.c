@@ -16,6 +16,15 @@ enum { MIB = 1 << 20, OTHER_UID = 65534 };
 
 static char place[128];
 
+/* What the library takes for the time of day is later. */
+static time_t seconds_later;
+time_t __real_time(time_t *at);
+time_t __wrap_time(time_t *at);
+time_t __wrap_time(time_t *at)
+{
+    return __real_time(at) + seconds_later;
+}
+
 /* An empty directory for each case. */
 static int new_place(void **state)
 {
@@ -268,6 +277,48 @@ static void what_is_not_ours_stays(void **state)
     assert_int_equal(spilling_names(place), 4);
 }
 
+/* What has no lock may be about to get one. After a minute it is left by somebody who died: a directory, a file. */
+static void what_is_a_minute_old(void **state)
+{
+    (void)state;
+    char home[300], file[300], fifo[300], others[300], others_file[300];
+    unsigned me = (unsigned)geteuid();
+    snprintf(home, sizeof home, "%s/dmrt-%u-1-aaaaaa", place, me);
+    snprintf(file, sizeof file, "%s/dmrt-%u-1-bbbbbb", place, me);
+    snprintf(fifo, sizeof fifo, "%s/dmrt-%u-1-cccccc", place, me);
+    snprintf(others, sizeof others, "%s/dmrt-%u-1-dddddd", place, me);
+    snprintf(others_file, sizeof others_file, "%s/dmrt-%u-1-eeeeee", place, me);
+    assert_int_equal(mkdir(home, 0700), 0);
+    assert_int_equal(mkdir(others, 0700), 0);
+    close(open(in(home, "spill-0"), O_CREAT | O_WRONLY, 0600));
+    close(open(file, O_CREAT | O_WRONLY, 0600));
+    close(open(others_file, O_CREAT | O_WRONLY, 0600));
+    assert_int_equal(mkfifo(fifo, 0600), 0);
+    bool may = me == 0; /* give them to somebody else */
+    assert_true(!may || (chown(others, OTHER_UID, OTHER_UID) == 0 && chown(others_file, OTHER_UID, OTHER_UID) == 0));
+    accepted(place);
+    assert_int_equal(spilling_names(place), 5);
+    seconds_later = 120;
+    accepted(place);
+    seconds_later = 0;
+    assert_int_equal(spilling_names(place), may ? 3 : 1);
+    assert_int_equal(access(fifo, F_OK), 0); /* none of ours */
+    assert_true(!may || (access(others, F_OK) == 0 && access(others_file, F_OK) == 0));
+}
+
+/* All of a path may be slashes. */
+static void the_root(void **state)
+{
+    (void)state;
+    dmi_spill *spill = NULL;
+    dmi_spill_settings settings = spilling_settings();
+    settings.dirs = "//";
+    settings.allow_memory = true;
+    dm_status status = dmi_spill_create(&spill, &settings);
+    assert_true(status == DM_OK || (geteuid() != 0 && status == DM_ERR_OPTION && strstr(dm_last_error(), "'/'")));
+    dmi_spill_destroy(spill);
+}
+
 /* A leftover that is a link, or has one in it: what it points to stays. */
 static void links_among_the_leftovers(void **state)
 {
@@ -315,6 +366,8 @@ static const struct CMUnitTest tests[] = {
     CASE(visible_files_lie_in_a_directory_of_ours),
     CASE(only_the_dead_are_swept),
     CASE(what_is_not_ours_stays),
+    CASE(what_is_a_minute_old),
+    CASE(the_root),
     CASE(links_among_the_leftovers),
     CASE(a_lock_that_is_a_link),
 };

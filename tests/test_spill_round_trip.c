@@ -114,6 +114,26 @@ static void many_at_once(void **state)
     dmi_spill_destroy(spill);
 }
 
+/* The largest parts that there may be, more of them in one write than a buffer holds. */
+static void the_largest_at_once(void **state)
+{
+    (void)state;
+    enum { N = 3 };
+    dmi_part parts[N];
+    static char bytes[N][DMI_PART_MOST], found[DMI_PART_MOST];
+    dmi_spill *spill = spilling_begin(NULL);
+    for (unsigned i = 0; i < N; i++) {
+        spilling_fill(bytes[i], sizeof bytes[i], SPILLING_NOISE, i);
+        parts[i] = (dmi_part){.bytes = bytes[i], .count = sizeof bytes[i], .element = 4, .id = i};
+    }
+    assert_ok(dmi_spill_write(spill, parts, N, NULL));
+    for (unsigned i = 0; i < N; i++) {
+        assert_ok(dmi_spill_read(spill, parts[i].ticket, i, found, sizeof found));
+        assert_memory_equal(found, bytes[i], sizeof found);
+    }
+    dmi_spill_destroy(spill);
+}
+
 static void what_compresses_takes_less(void **state)
 {
     (void)state;
@@ -136,6 +156,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(with_and_without_direct_io),
     cmocka_unit_test(plain_bytes_in_front),
     cmocka_unit_test(many_at_once),
+    cmocka_unit_test(the_largest_at_once),
     cmocka_unit_test(what_compresses_takes_less),
 };
 

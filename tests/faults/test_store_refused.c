@@ -17,15 +17,19 @@
 #include <sys/statfs.h>
 #include <sys/statvfs.h>
 
+#include "objectstore/backing.h"
 #include "objectstore/heap.h"
 #include "tests/support/spilling.h"
 
 static long countdown, failed;
+static bool all_later, failing; /* those behind the K-th fail, too */
 static int also; /* an errno that is given in place of the call's own, if it is not 0 */
 
 static bool is_to_fail(int error)
 {
-    if (countdown == 0 || --countdown != 0)
+    bool now = countdown != 0 && --countdown == 0;
+    failing |= now && all_later;
+    if (!now && !failing)
         return false;
     failed++;
     errno = also ? also : error;
@@ -132,8 +136,12 @@ static void says_what(dm_status status)
 /* Objects that are freed in another order, so that the heap gives memory back and takes it again. */
 static void fill_heap(dmi_heap *heap, dmi_segment *segment)
 {
-    enum { MANY = 40, BYTES = 100000 };
-    size_t at[MANY];
+    enum { MANY = 40, BYTES = 100000, LARGE_ONE = 9 << 20 };
+    size_t at[MANY], large = dmi_heap_alloc(heap, LARGE_ONE);
+    if (large != 0) {
+        memset(segment->rw + large, 77, LARGE_ONE);
+        dmi_heap_free(heap, large);
+    }
     for (int i = 0; i < MANY; i++) {
         at[i] = dmi_heap_alloc(heap, BYTES);
         if (at[i] != 0)
@@ -322,6 +330,7 @@ static void each(void (*run)(void), int error)
         countdown = k++;
         run();
         countdown = 0;
+        failing = false;
         assert_int_equal(open_descriptors(), before);
     } while (failed != last);
     print_message("each of %ld calls was refused\n", k - 2);
@@ -333,6 +342,34 @@ static void segments_and_heaps(void **state)
     (void)state;
     for (int i = 0; i < 4; i++)
         each(heaps, (int[]){0, ENOMEM, EINTR, ENOSPC}[i]);
+    all_later = true;
+    each(heaps, 0);
+    all_later = false;
+}
+
+/* Pages are had in two goes, since some between them are there: if the second is refused, the first is given back. */
+static void pages_with_others_between(void **state)
+{
+    (void)state;
+    enum { PAGES = 16, FROM = 4, TO = 8 };
+    dmi_segment segment;
+    dmi_backing backing;
+    dmi_word committed = 0, granted = PAGES * DMI_PAGE;
+    assert_ok(dmi_segment_create(&segment, (PAGES + 1) * DMI_PAGE, false));
+    assert_ok(dmi_backing_init(&backing, segment.rw_fd, DMI_PAGE, (PAGES + 1) * DMI_PAGE, &committed, &granted));
+    for (int refused = 1; refused <= 3; refused++) {
+        assert_true(dmi_backing_take(&backing, (1 + FROM) * DMI_PAGE, (TO - FROM) * DMI_PAGE, true));
+        dmi_backing_leave(&backing, (1 + FROM) * DMI_PAGE, (TO - FROM) * DMI_PAGE);
+        countdown = refused;
+        assert_int_equal(dmi_backing_take(&backing, DMI_PAGE, PAGES * DMI_PAGE, true), refused == 3);
+        countdown = 0;
+        struct stat about;
+        assert_int_equal(__real_fstat(segment.rw_fd, &about), 0);
+        assert_int_equal(about.st_blocks * 512, (refused == 3 ? PAGES : TO - FROM) * DMI_PAGE);
+        assert_int_equal(dmi_word_load(&committed), about.st_blocks * 512);
+    }
+    dmi_backing_fini(&backing);
+    dmi_segment_destroy(&segment);
 }
 
 static void segments_of_others(void **state)
@@ -346,6 +383,9 @@ static void spilling(bool visible, int error)
 {
     how = (dmi_spill_settings){.dirs = spilling_dir(), .acceleration = 1, .visible = visible, .fill_limit = 0.999};
     each(spills, error);
+    all_later = error != EINTR; /* which is tried again for ever */
+    each(spills, error);
+    all_later = false;
     spills();
     assert_int_equal(spilling_names(spilling_dir()), 0);
 }
@@ -353,9 +393,9 @@ static void spilling(bool visible, int error)
 static void nameless_files(void **state)
 {
     (void)state;
-    spilling(false, 0);
-    spilling(false, EOPNOTSUPP);
-    spilling(false, EINTR);
+    static const int errors[] = {0, EOPNOTSUPP, EINTR, EISDIR, EDQUOT, ENOSPC, EIO, ENFILE};
+    for (int i = 0; i < (int)(sizeof errors / sizeof *errors); i++)
+        spilling(false, errors[i]);
 }
 
 static void visible_files(void **state)
@@ -367,6 +407,7 @@ static void visible_files(void **state)
 
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(segments_and_heaps),
+    cmocka_unit_test(pages_with_others_between),
     cmocka_unit_test(segments_of_others),
     cmocka_unit_test(frees_while_a_heap_grows),
     cmocka_unit_test(nameless_files),
