@@ -47,6 +47,18 @@ static void until_somebody_is_told(void **state)
     each_of_the_driver(true);
 }
 
+static void once_while_objects_leave_and_return(void **state)
+{
+    (void)state;
+    each_of_the_driver_in(objects_on_disk);
+}
+
+static void once_while_workers_die(void **state)
+{
+    (void)state;
+    each_of_the_driver_in(objects_of_the_dead);
+}
+
 static void once_in_a_worker(void **state)
 {
     (void)state;
@@ -54,7 +66,8 @@ static void once_in_a_worker(void **state)
 }
 
 static const struct CMUnitTest all[] = {cmocka_unit_test(once), cmocka_unit_test(until_somebody_is_told),
-                                        cmocka_unit_test(once_in_a_worker)};
+                                        cmocka_unit_test(once_while_objects_leave_and_return),
+                                        cmocka_unit_test(once_while_workers_die), cmocka_unit_test(once_in_a_worker)};
 
 int main(int argc, char **argv)
 {

@@ -123,10 +123,15 @@ int __wrap_posix_spawn(pid_t *pid, const char *path, const posix_spawn_file_acti
     return is_to_fail(EAGAIN) ? EAGAIN : __real_posix_spawn(pid, path, actions, attributes, argv, envp);
 }
 
-static void refused(bool all_later)
+static void begin_refusing(void)
 {
     may_be_told = DM_ON(DM_ERR_SYSTEM) | DM_ON(DM_ERR_FDS) | DM_ON(DM_ERR_DISK_FULL) | DM_ON(DM_ERR_IO) |
                   DM_ON(DM_ERR_SPILL_UNSAFE);
+}
+
+static void refused(bool all_later)
+{
+    begin_refusing();
     each_of_the_driver(all_later);
 }
 
@@ -134,6 +139,20 @@ static void once(void **state)
 {
     (void)state;
     refused(false);
+}
+
+static void once_while_objects_leave_and_return(void **state)
+{
+    (void)state;
+    begin_refusing();
+    each_of_the_driver_in(objects_on_disk);
+}
+
+static void once_while_workers_die(void **state)
+{
+    (void)state;
+    begin_refusing();
+    each_of_the_driver_in(objects_of_the_dead);
 }
 
 static void once_in_a_worker(void **state)
@@ -149,7 +168,8 @@ static void until_somebody_is_told(void **state)
 }
 
 static const struct CMUnitTest all[] = {cmocka_unit_test(once), cmocka_unit_test(until_somebody_is_told),
-                                        cmocka_unit_test(once_in_a_worker)};
+                                        cmocka_unit_test(once_while_objects_leave_and_return),
+                                        cmocka_unit_test(once_while_workers_die), cmocka_unit_test(once_in_a_worker)};
 
 int main(int argc, char **argv)
 {

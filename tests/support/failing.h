@@ -26,6 +26,7 @@ static bool from_then_on;
 static long which; /* call is the one that fails, of this run */
 static int64_t for_ms = 3000000;
 static long stride = 1;
+static void (*only)(void); /* of what a run does: then calls fail from there on. NULL: all of it, and dm_init */
 static uint64_t may_be_told; /* DM_ON(status): what may be missing, beside memory */
 
 /* Asked by each of these calls: with this errno, or false. */
@@ -228,12 +229,18 @@ static void tasks_of_tasks(void)
     let_go(ref);
 }
 
+/* Of one piece, of several, and so small that they are written together. */
+static size_t size_of(uint64_t i)
+{
+    return i % 5 == 2 ? OBJECT / 16 : i % 10 == 8 ? 7 * OBJECT : OBJECT;
+}
+
 /* More than the store has room for. */
 static void objects_on_disk(void)
 {
     dm_ref refs[MANY];
     for (uint64_t i = 0; i < MANY; i++)
-        refs[i] = i % 4 ? marked_put(OBJECT, i) : dm_remote(marked_make, OBJECT, i);
+        refs[i] = i % 4 ? marked_put(size_of(i), i) : dm_remote(marked_make, size_of(i), i);
     for (uint64_t i = 0; i < MANY; i++) {
         dm_view view;
         dm_status status =
@@ -246,6 +253,31 @@ static void objects_on_disk(void)
         let_go(refs[i]);
 }
 
+/* Whose results are read when it is dead, and whose task runs again. */
+static void objects_of_the_dead(void)
+{
+    enum { RESULTS = 100, SMALL = 10000, EACH_S = 5 };
+    dm_ref refs[RESULTS];
+    unsigned seed = 1;
+    for (uint64_t i = 0; i < RESULTS; i++)
+        refs[i] = dm_remote(marked_make, SMALL + 8 * i, i);
+    for (int half = 0; half < 2; half++) {
+        for (uint64_t i = 0; i < RESULTS; i++) {
+            dm_view view;
+            dm_status status = refs[i].id ? dm_get_within(refs[i], &view, WATCH_PATIENCE_MS) : DM_ERR_NOMEM;
+            right_or_missing(status, status == DM_OK && is_marked(view.data, view.bytes, i));
+            if (status == DM_OK)
+                dm_view_release(&view);
+            if (half == 1 || i % EACH_S == 0)
+                let_go(refs[i]);
+            if (i % EACH_S == 0)
+                refs[i] = half == 0 ? dm_remote(marked_make, SMALL, i) : DM_NO_REF;
+        }
+        if (half == 0)
+            watch_kill_a_worker(&seed);
+    }
+}
+
 static void run(void)
 {
     dm_status status = dm_init(&(dm_options){
@@ -253,11 +285,16 @@ static void run(void)
     right_or_missing(status, true);
     if (status != DM_OK)
         return;
-    put_and_get();
-    tasks();
-    rarer_tasks();
-    tasks_of_tasks();
-    objects_on_disk();
+    if (only) {
+        atomic_store(&aimed->countdown, which);
+        only();
+    } else {
+        put_and_get();
+        tasks();
+        rarer_tasks();
+        tasks_of_tasks();
+        objects_on_disk();
+    }
     atomic_store(&aimed->failing, false);
     dm_stats stats = {.refs = 1};
     for (int64_t until = watch_now_ms() + WATCH_PATIENCE_MS; stats.refs != 0; watch_pause()) {
@@ -280,7 +317,7 @@ static void each_of_them(bool all_later)
     do {
         failed_before = atomic_load(&aimed->failed);
         which = k;
-        atomic_store(&aimed->countdown, k);
+        atomic_store(&aimed->countdown, only ? 0 : k);
         k += stride;
         atomic_store(&aimed->seen, 0);
         run();
@@ -291,13 +328,24 @@ static void each_of_them(bool all_later)
     print_message("of calls 1 to %ld each %ld. failed%s; %ld failures in all; %ld in the last run\n", k - 2 * stride,
                   stride, watch_now_ms() - begin < for_ms ? "" : " (the time was over)", atomic_load(&aimed->failed),
                   atomic_load(&aimed->seen));
-    assert_true(k > LEAST);
+    assert_true(k > (only ? 3 : LEAST));
 }
 
 static void each_of_the_driver(bool all_later)
 {
     aimed = &of_driver;
     each_of_them(all_later);
+}
+
+/* Each of those that one thing alone needs. */
+static void each_of_the_driver_in(void (*what)(void))
+{
+    long each = stride;
+    stride = 1;
+    only = what;
+    each_of_the_driver(false);
+    only = NULL;
+    stride = each;
 }
 
 static void each_of_workers(void)
