@@ -53,6 +53,12 @@ static void once_while_objects_leave_and_return(void **state)
     each_of_the_driver_in(objects_on_disk);
 }
 
+static void once_with_many_arguments(void **state)
+{
+    (void)state;
+    each_of_the_driver_in(long_argument_lists);
+}
+
 static void once_while_workers_die(void **state)
 {
     (void)state;
@@ -67,6 +73,7 @@ static void once_in_a_worker(void **state)
 
 static const struct CMUnitTest all[] = {cmocka_unit_test(once), cmocka_unit_test(until_somebody_is_told),
                                         cmocka_unit_test(once_while_objects_leave_and_return),
+                                        cmocka_unit_test(once_with_many_arguments),
                                         cmocka_unit_test(once_while_workers_die), cmocka_unit_test(once_in_a_worker)};
 
 int main(int argc, char **argv)

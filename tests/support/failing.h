@@ -253,6 +253,25 @@ static void objects_on_disk(void)
         let_go(refs[i]);
 }
 
+/* More than fit beside a task, and a name behind them. */
+static void long_argument_lists(void)
+{
+    enum { COUNT = 400 };
+    dm_value values[COUNT];
+    for (int i = 0; i < COUNT; i++)
+        values[i] = dm_value_int(i);
+    for (int count = 20; count <= COUNT; count += 38) {
+        for (int named = 0; named < 2; named++) {
+            int x = 0;
+            dm_task_options options = {.name = "a name of its own"};
+            dm_ref sum = dm_submit(&adds, named ? &options : NULL, values, (size_t)count);
+            dm_status status = dm_get_within(sum, &x, WATCH_PATIENCE_MS);
+            right_or_missing(status, x == count * (count - 1) / 2);
+            let_go(sum);
+        }
+    }
+}
+
 /* Whose results are read when it is dead, and whose task runs again. */
 static void objects_of_the_dead(void)
 {
@@ -292,6 +311,7 @@ static void run(void)
         put_and_get();
         tasks();
         rarer_tasks();
+        long_argument_lists();
         tasks_of_tasks();
         objects_on_disk();
     }
@@ -357,14 +377,20 @@ static void each_of_workers(void)
     notes_end(of_workers, sizeof *of_workers);
 }
 
-/* The program's main, with its cases. */
+/* The program's main, with its cases. `--only CASE`: one of them. */
 static int failing_main(int argc, char **argv, const struct CMUnitTest *cases, size_t count)
 {
     int status;
     test_worker_setup = fail_in_workers;
     if (test_began_elsewhere(argc, argv, NULL, &status))
         return status;
-    bool is_short = argc > 1 && strcmp(argv[1], "--short") == 0;
+    bool is_short = false;
+    for (int i = 1; i < argc; i++) {
+        if (strcmp(argv[i], "--short") == 0)
+            is_short = true;
+        else if (strcmp(argv[i], "--only") == 0 && i + 1 < argc)
+            cmocka_set_test_filter(argv[++i]);
+    }
     for_ms = is_short ? 12000 : for_ms;
     stride = is_short ? 9 : 1;
     watch_dog(is_short ? WATCH_DOG_S : 7000);
