@@ -136,9 +136,7 @@ void dmi_seat_give_back_if_dead(dmi_session *session, uint32_t segment)
         return;
     }
     /* Others may still have it mapped and look at it never again: take the pages from under them. */
-    if (seat->memory.rw_fd >= 0)
-        fallocate(seat->memory.rw_fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0,
-                  (off_t)seat->memory.bytes);
+    fallocate(seat->memory.rw_fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, (off_t)seat->memory.bytes);
     dmi_segment_destroy(&seat->memory);
     seat->used = false;
     seat->orphaned = false;
@@ -305,10 +303,8 @@ void dmi_lane_condemn(dmi_lane *lane, dm_status why)
 
 void dmi_lane_condemn_maker(dmi_session *session, uint32_t index)
 {
-    uint64_t where = dmi_word_peek(&dmi_record_at(session, index)->where);
-    uint32_t segment = dmi_where_segment(where);
-    bool is_a_workers = (dmi_where_place(where) == DMI_SLOT || dmi_where_place(where) == DMI_OBJECT) && segment != 0;
-    if (is_a_workers && !session->seats[segment].orphaned)
+    uint32_t segment = dmi_where_segment(dmi_word_peek(&dmi_record_at(session, index)->where));
+    if (segment != 0 && !session->seats[segment].orphaned)
         dmi_lane_condemn(dmi_lane_of_seat(session, segment), DM_ERR_WORKER_CORRUPT);
 }
 
@@ -335,7 +331,7 @@ static void reap_entries(dmi_session *session, dmi_lane *lane, uint64_t done)
             dmi_quick_ask_for_slot(session, lane, lane->reaped + AHEAD);
         if (*link == 0)
             continue;
-        if (index < session->task_high && dmi_quick_complete(session, lane, index)) {
+        if (dmi_quick_complete(session, lane, index)) {
             *link = 0;
             continue;
         }

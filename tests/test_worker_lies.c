@@ -510,7 +510,70 @@ static void babble_is_not_understood(void **state)
     assert_no_residue(&before);
 }
 
+/* ---- what was right ---- */
+
+static char *last_made;
+
+DM_REMOTE(makes_for_now)
+{
+    size_t bytes = 5000;
+    dm_buffer buffer;
+    DM_TRY(dm_create(DM_U8, 1, &bytes, &buffer));
+    memset(buffer.data, 1, bytes);
+    last_made = buffer.data;
+    return dm_return(call, &buffer);
+}
+
+/* The number of the worker that made it and did this to it, or 0. */
+DM_REMOTE(spoils_it)
+{
+    if (last_made == NULL)
+        return dm_return(call, 0);
+    memset(last_made - sizeof(dmi_object), 0xff, sizeof(dmi_object));
+    last_made = NULL;
+    return dm_return(call, (int)getpid());
+}
+
+static int spoiler(void)
+{
+    int pid = 0;
+    while (pid == 0) {
+        dm_ref ref = dm_remote(spoils_it);
+        assert_ok(dm_get_within(ref, &pid, 20000));
+        dm_release(ref);
+    }
+    return pid;
+}
+
+/* A result is overwritten before anybody has read it, by a worker that is there still, or dead by then. */
+static void what_was_right_goes_wrong(void **state)
+{
+    (void)state;
+    residue before;
+    residue_begin(&before);
+    begin();
+    for (int dead = 0; dead < 2; dead++) {
+        dm_view view;
+        uint64_t had = lost();
+        dm_ref ref = dm_remote(makes_for_now);
+        assert_ok(dm_wait(&ref, 1, 1, 20000, NULL));
+        int pid = spoiler();
+        if (dead) {
+            assert_true(watch_kill(pid));
+            assert_soon(lost() == had + 1);
+        }
+        assert_int_equal(dm_get_within(ref, &view, 20000), DM_ERR_WORKER_CORRUPT);
+        assert_soon(lost() == had + 1);
+        assert_soon(!watch_alive(pid));
+        assert_ok(dm_release(ref));
+    }
+    release_witnesses();
+    dm_shutdown();
+    assert_no_residue(&before);
+}
+
 static const struct CMUnitTest tests[] = {
+    cmocka_unit_test(what_was_right_goes_wrong),
     cmocka_unit_test(a_lie_is_the_last),
     cmocka_unit_test(a_wild_writer_harms_what_is_its_own),
     cmocka_unit_test(babble_is_not_understood),
