@@ -12,9 +12,9 @@
 
 #include "tests/support/killer.h"
 #include "tests/support/marked.h"
-#include "tests/support/notes.h"
+#include "tests/support/recovery.h"
 
-enum { WINDOW = 64, BACK = WINDOW / 2, INPUT = 8, SEATS = 4096, ENDS = 1 << 17, PENDING = 1024, HEAD = 2 * sizeof(uint64_t) };
+enum { WINDOW = 64, BACK = WINDOW / 2, INPUT = 8, HEAD = 2 * sizeof(uint64_t) };
 
 typedef struct setting {
     const char *name;
@@ -24,42 +24,6 @@ typedef struct setting {
     size_t bytes;
     uint64_t turn; /* so many tasks with kills, then a quarter of that without */
 } setting;
-
-/* ---- what tasks note, and who dies does not take with it ---- */
-
-typedef struct seat {
-    atomic_int pid;
-    atomic_uint_least64_t number; /* of the task that it began last */
-} seat;
-
-typedef struct end {
-    atomic_uint_least64_t number; /* + 1 */
-    atomic_int pid;
-    atomic_int_least64_t at_us;
-} end;
-
-typedef struct notes {
-    seat seats[SEATS]; /* by pid */
-    end ends[ENDS];    /* by number */
-} notes;
-
-static notes *noted;
-
-static void note_begin(uint64_t number)
-{
-    seat *s = &noted->seats[getpid() % SEATS];
-    atomic_store(&s->number, number);
-    atomic_store(&s->pid, getpid());
-}
-
-static void note_end(uint64_t number)
-{
-    end *e = &noted->ends[number % ENDS];
-    atomic_store(&e->number, 0);
-    atomic_store(&e->pid, getpid());
-    atomic_store(&e->at_us, watch_now_us());
-    atomic_store(&e->number, number + 1);
-}
 
 /* ---- the tasks ---- */
 
@@ -103,61 +67,6 @@ DM_REMOTE(burns)
         continue;
     note_end(number);
     return dm_return(call, &buffer);
-}
-
-/* ---- deaths, and what they delayed ---- */
-
-typedef struct delay {
-    uint64_t number;
-    int64_t at_us;
-} delay;
-
-typedef struct recovery {
-    delay pending[PENDING];
-    int pending_count;
-    int64_t *took_us;
-    int count, room;
-} recovery;
-
-/* Those whose task has come to its end elsewhere by now. */
-static void harvest(recovery *r)
-{
-    int kept = 0;
-    for (int i = 0; i < r->pending_count; i++) {
-        const delay *d = &r->pending[i];
-        const end *e = &noted->ends[d->number % ENDS];
-        int64_t took = atomic_load(&e->at_us) - d->at_us;
-        if (atomic_load(&e->number) == d->number + 1 && took >= 0 && r->count < r->room)
-            r->took_us[r->count++] = took;
-        else
-            r->pending[kept++] = *d;
-    }
-    r->pending_count = kept;
-}
-
-/* Who was between two tasks when it died has delayed nobody that can be named. */
-static void note_death(void *context, int pid, int64_t at_us)
-{
-    recovery *r = context;
-    harvest(r);
-    seat *s = &noted->seats[pid % SEATS];
-    uint64_t number = atomic_load(&s->number);
-    const end *e = &noted->ends[number % ENDS];
-    bool ended = atomic_load(&e->number) == number + 1 && atomic_load(&e->pid) == pid;
-    if (atomic_load(&s->pid) == pid && !ended && r->pending_count < PENDING)
-        r->pending[r->pending_count++] = (delay){number, at_us};
-    atomic_store(&s->pid, 0); /* its number will be another's */
-}
-
-static int by_size(const void *a, const void *b)
-{
-    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
-    return (x > y) - (x < y);
-}
-
-static double recovery_ms(const recovery *r, double share)
-{
-    return (double)r->took_us[(int)(share * (r->count - 1))] / 1000;
 }
 
 /* ---- the work ---- */
@@ -226,16 +135,6 @@ static int release_all(void)
 
 /* ---- a soak ---- */
 
-typedef struct pace {
-    uint64_t tasks;
-    int64_t us;
-} pace;
-
-static double per_second(const pace *p)
-{
-    return p->us ? (double)p->tasks * 1e6 / (double)p->us : 0;
-}
-
 static int turn(const setting *of, uint64_t count, unsigned *seed, pace *p)
 {
     int64_t begin = watch_now_us();
@@ -245,19 +144,13 @@ static int turn(const setting *of, uint64_t count, unsigned *seed, pace *p)
     return wrong;
 }
 
-static int tell(const setting *of, const killer *k, const recovery *r, const pace *with, const pace *without)
+static void tell(const setting *of, const killer *k, const pace *with, const pace *without)
 {
     int kills = atomic_load(&k->kills);
     printf("%s: %d kills in %.0f s, one in %.1f ms (meant: %d); %llu tasks below them, %.0f a second, %.0f without kills: "
            "%.0f %%\n", of->name, kills, (double)with->us / 1e6, (double)with->us / 1e3 / kills, of->every_ms,
            (unsigned long long)with->tasks, per_second(with), per_second(without),
            100 * per_second(with) / per_second(without));
-    if (r->count == 0)
-        return printf("no kill met a task\n");
-    qsort(r->took_us, (size_t)r->count, sizeof *r->took_us, by_size);
-    printf("%s: %d kills met a task; from the kill to its result: median %.2f ms, p99 %.2f, most %.2f\n", of->name,
-           r->count, recovery_ms(r, 0.5), recovery_ms(r, 0.99), recovery_ms(r, 1));
-    return r->pending_count ? printf("%d tasks never came to an end\n", r->pending_count) : 0;
 }
 
 static int what_is_left(void)
@@ -290,8 +183,8 @@ static int soak_in_session(const setting *of, unsigned seed, recovery *r)
     }
     killer_end(&k);
     wrong += release_all();
-    harvest(r);
-    wrong += tell(of, &k, r, &with, &without);
+    tell(of, &k, &with, &without);
+    wrong += recovery_tell(r, of->name);
     return wrong + what_is_left();
 }
 
@@ -299,24 +192,16 @@ static int soak(const setting *of, unsigned seed)
 {
     residue before;
     char said[4096];
-    recovery r = {.room = of->kills + 100000};
-    r.took_us = malloc((size_t)r.room * sizeof *r.took_us);
-    noted = notes_make(sizeof *noted);
+    recovery r = recovery_begin(of->kills + 100000);
     residue_begin(&before);
     session_begin_with(&(dm_options){.workers = 2, .store_bytes = 256 << 20, .retries = 100000, .log = driver_no_log});
     int wrong = soak_in_session(of, seed, &r);
     dm_shutdown();
     if (!residue_check(&before, said, sizeof said))
         wrong += printf("residue:\n%s", said);
-    notes_end(noted, sizeof *noted);
-    free(r.took_us);
+    recovery_end(&r);
     fflush(stdout);
     return wrong;
-}
-
-static void open_notes(void)
-{
-    noted = notes_open(sizeof *noted);
 }
 
 int main(int argc, char **argv)

@@ -1,7 +1,8 @@
 /*
  * Workers are killed while a working set of many times the store is spilled and brought back, and of its writes one in a
  * hundred finds no room, one fails and one is short: no byte is wrong, no value is lost, and in the end nothing is on the
- * disk and nothing is left. In full that is S3: a kill every 100 ms by the clock, then smaller objects and random kills.
+ * disk and nothing is left. It says how much is left of the pace without faults, measured in turns with it, and how long a
+ * kill delays a result. In full that is S3: a kill every 100 ms by the clock, then smaller objects and random kills.
  * `--short` for every run of the suite; `--seed N` repeats a run's choices.
  */
 #include <errno.h>
@@ -9,26 +10,45 @@
 #include "objectstore/file_calls.h"
 #include "tests/support/killer.h"
 #include "tests/support/marked.h"
+#include "tests/support/recovery.h"
 
 enum { MOST = 4096, INSIDE = 6 };
 
 typedef struct setting {
+    const char *name;
     size_t store_bytes, object_bytes;
     int values; /* alive at once */
     int workers, kills, most_ms, every_ms; /* one of the two: killer.h */
+    int turn; /* so many rounds with faults, then a quarter of that without */
 } setting;
 
-/* Objects of its own, tasks of its own, what it was given: whose, bytes, the other's whose, the other. */
+/* A check whose begin and end are noted: its number, whose, the object. */
+DM_REMOTE(soak_check)
+{
+    uint64_t number, whose;
+    dm_view view;
+    DM_TRY(dm_arg(call, 0, &number));
+    note_begin(number);
+    DM_TRY(dm_arg(call, 1, &whose));
+    DM_TRY(dm_arg(call, 2, &view));
+    bool good = is_marked(view.data, view.bytes, whose);
+    note_end(number);
+    return good ? dm_return(call, 1) : dm_fail(call, "wrong bytes");
+}
+
+/* Objects of its own, tasks of its own, what it was given: number, whose, bytes, the other's whose, the other. */
 DM_REMOTE(soak_juggle)
 {
-    uint64_t whose, other;
+    uint64_t number, whose, other;
     size_t bytes;
     dm_ref given, refs[INSIDE];
     dm_view view;
-    DM_TRY(dm_arg(call, 0, &whose));
-    DM_TRY(dm_arg(call, 1, &bytes));
-    DM_TRY(dm_arg(call, 2, &other));
-    DM_TRY(dm_arg(call, 3, &given));
+    DM_TRY(dm_arg(call, 0, &number));
+    DM_TRY(dm_arg(call, 1, &whose));
+    DM_TRY(dm_arg(call, 2, &bytes));
+    DM_TRY(dm_arg(call, 3, &other));
+    DM_TRY(dm_arg(call, 4, &given));
+    note_begin(number);
     DM_TRY(dm_retain(given));
     for (uint64_t i = 0; i < INSIDE; i++)
         refs[i] = i % 2 ? dm_remote(marked_make, bytes, whose + i) : marked_put(bytes, whose + i);
@@ -43,6 +63,7 @@ DM_REMOTE(soak_juggle)
     bool good = is_marked(view.data, view.bytes, other);
     dm_view_release(&view);
     DM_TRY(dm_release(given));
+    note_end(number);
     return good ? dm_return(call, 1) : dm_fail(call, "what was given has wrong bytes");
 }
 
@@ -71,7 +92,7 @@ static ssize_t write_at(int fd, const void *bytes, size_t count, off_t at)
 
 static dm_ref refs[MOST];
 static uint64_t names[MOST];
-static uint64_t next_name = 1;
+static uint64_t next_name = 1, next_task = 1;
 
 static bool is_right(const setting *of, int i)
 {
@@ -111,8 +132,9 @@ static int round_of_work(const setting *of, unsigned *seed)
     int wrong = 0;
     for (int i = 0; i < TASKS; i++) {
         int which = rand_r(seed) % of->values;
-        tasks[i] = i % 4 ? dm_remote(marked_check, names[which], refs[which])
-                         : dm_remote(soak_juggle, next_name, of->object_bytes, names[which], refs[which]);
+        tasks[i] = i % 4 ? dm_remote(soak_check, next_task, names[which], refs[which])
+                         : dm_remote(soak_juggle, next_task, next_name, of->object_bytes, names[which], refs[which]);
+        next_task++;
         next_name += INSIDE;
     }
     for (int i = 0; i < READS; i++)
@@ -124,25 +146,57 @@ static int round_of_work(const setting *of, unsigned *seed)
     return wrong;
 }
 
-static int work(const setting *of, unsigned *seed, killer *k)
+static int turn(const setting *of, int rounds, unsigned *seed, pace *p)
 {
-    int wrong = 0, rounds = 0;
     int64_t begin = watch_now_us();
+    int wrong = 0;
+    for (int i = 0; i < rounds && wrong == 0; i++)
+        wrong += round_of_work(of, seed);
+    p->us += watch_now_us() - begin;
+    p->tasks += (uint64_t)rounds;
+    return wrong;
+}
+
+static void tell(const setting *of, const killer *k, const pace *with, const pace *without)
+{
+    int kills = atomic_load(&k->kills);
+    printf("%s: %d kills in %.0f s, one in %.1f ms; %llu rounds below them, %.2f a second, %.2f without faults: %.0f %%\n",
+           of->name, kills, (double)with->us / 1e6, (double)with->us / 1e3 / kills, (unsigned long long)with->tasks,
+           per_second(with), per_second(without), 100 * per_second(with) / per_second(without));
+    printf("%s: of %u writes %u found no room, %u failed, %u were short\n", of->name, atomic_load(&writes),
+           atomic_load(&without_room), atomic_load(&failing), atomic_load(&short_ones));
+}
+
+static void set_faults(killer *k, bool on)
+{
+    atomic_store(&moody, on);
+    atomic_store(&k->paused, !on);
+}
+
+static int work(const setting *of, unsigned *seed, recovery *r)
+{
+    killer k = {.seed = *seed, .most_ms = of->most_ms, .every_ms = of->every_ms, .killed = note_death, .context = r};
+    pace with = {0}, without = {0};
+    int wrong = 0;
     for (int i = 0; i < of->values; i++) {
         refs[i] = DM_NO_REF;
         wrong += !renew(of, i, seed);
     }
-    for (; (rounds < 5 || atomic_load(&k->kills) < of->kills) && wrong == 0; rounds++)
-        wrong += round_of_work(of, seed);
+    killer_begin(&k);
+    do {
+        set_faults(&k, true);
+        wrong += turn(of, of->turn, seed, &with);
+        set_faults(&k, false);
+        wrong += round_of_work(of, seed); /* what died is replaced meanwhile */
+        wrong += turn(of, of->turn / 4, seed, &without);
+    } while (atomic_load(&k.kills) < of->kills && wrong == 0);
+    killer_end(&k);
     for (int i = 0; i < of->values && wrong == 0; i++)
         wrong += !is_right(of, i);
     for (int i = 0; i < of->values; i++)
         wrong += dm_release(refs[i]) != DM_OK;
-    printf("%d kills, one in %.1f ms, %d rounds; of %u writes %u found no room, %u failed, %u were short; %d wrong\n",
-           atomic_load(&k->kills), (double)(watch_now_us() - begin) / 1e3 / atomic_load(&k->kills), rounds,
-           atomic_load(&writes), atomic_load(&without_room), atomic_load(&failing), atomic_load(&short_ones), wrong);
-    fflush(stdout);
-    return wrong;
+    tell(of, &k, &with, &without);
+    return wrong + recovery_tell(r, of->name);
 }
 
 /* ---- a soak ---- */
@@ -172,33 +226,33 @@ static int soak(const setting *of, unsigned seed)
 {
     residue before;
     char said[4096];
-    killer k = {.seed = seed, .most_ms = of->most_ms, .every_ms = of->every_ms};
+    recovery r = recovery_begin(of->kills + 100000);
     residue_begin(&before);
     session_begin_with(&(dm_options){.workers = of->workers,
                                      .store_bytes = of->store_bytes,
                                      .store_wait_ms = 20000,
                                      .retries = 1000,
                                      .log = driver_no_log});
-    atomic_store(&moody, true);
-    killer_begin(&k);
-    int wrong = work(of, &seed, &k);
-    killer_end(&k);
-    atomic_store(&moody, false);
+    int wrong = work(of, &seed, &r);
     wrong += what_is_left();
     dm_shutdown();
     if (!residue_check(&before, said, sizeof said))
         wrong += printf("residue:\n%s", said);
+    recovery_end(&r);
+    fflush(stdout);
     return wrong;
 }
 
 int main(int argc, char **argv)
 {
-    static const setting brief[] = {{12 << 20, 256 << 10, 200, 2, 40, 0, 100}, {4 << 20, 8 << 10, 1500, 1, 20, 100, 0}};
-    static const setting full[] = {{64 << 20, MARKED_MIB, 1024, 2, 6000, 0, 100},
-                                   {16 << 20, 16 << 10, 4000, 2, 1000, 100, 0}};
+    static const setting brief[] = {{"S3", 12 << 20, 256 << 10, 200, 2, 40, 0, 100, 8},
+                                    {"small objects", 4 << 20, 8 << 10, 1500, 1, 20, 100, 0, 20}};
+    static const setting full[] = {{"S3", 64 << 20, MARKED_MIB, 1024, 2, 6000, 0, 100, 200},
+                                   {"small objects", 16 << 20, 16 << 10, 4000, 2, 1000, 100, 0, 200}};
     int status, wrong = 0;
     bool is_short = false;
     unsigned seed = (unsigned)watch_now_us();
+    test_worker_setup = open_notes;
     if (test_began_elsewhere(argc, argv, NULL, &status))
         return status;
     healthy = dmi_calls;
