@@ -1,7 +1,8 @@
 /*
  * Random mixes of all calls, from several threads of the program and from tasks up to eight deep, against a plain
- * model of what must come of each (tests/support/mixed_player.h), while workers are killed: no answer that the model
- * does not allow, nobody waits for ever, and nothing is left, nor does the program's memory grow.
+ * model of what must come of each (tests/support/mixed_player.h), while workers are killed, tasks hang until they are ended,
+ * and writes to the disk fail, find no room or are short: no answer that the model does not allow, nobody waits for ever,
+ * and nothing is left, nor does the program's memory grow.
  *
  * A round is a session whose settings, too, come from its seed, and so many mixes in it. `--short` for every run of
  * the suite; `--seed N --rounds 1` repeats a round, as far as the machine lets it.
@@ -12,6 +13,7 @@
 #include "tests/support/dawdle.h"
 #include "tests/support/killer.h"
 #include "tests/support/mixed_player.h"
+#include "tests/support/moody.h"
 
 enum { PLAYERS = 3, DEPTH = 8, STEPS = 250, MIXES = 3 };
 
@@ -21,6 +23,8 @@ typedef struct setting {
     dm_engine engine;
     int workers, players, kill_ms; /* kill_ms: 0 for no kills */
     bool dawdles;                  /* all sleep before some of their stores */
+    bool is_moody;                 /* the disk */
+    bool hangs;                    /* some tasks do */
     size_t store_bytes;
     dm_options options;
 } setting;
@@ -36,11 +40,13 @@ static setting setting_of(uint64_t seed)
     bool is_killed = s.engine == DM_ENGINE_PROCESSES && marked_random(&random) % 3 != 0;
     s.kill_ms = is_killed ? (watch_sanitized() ? 60 : 20) + (int)(marked_random(&random) % 100) : 0;
     s.dawdles = marked_random(&random) % 3 == 0;
+    s.is_moody = marked_random(&random) % 2;
+    s.hangs = s.engine == DM_ENGINE_PROCESSES && marked_random(&random) % 2;
     s.kill_ms *= s.dawdles ? 8 : 1; /* a start is slow, too, and must have a chance */
     s.options = (dm_options){.engine = s.engine,
                              .workers = s.workers,
                              .store_bytes = stores[marked_random(&random) % 3],
-                             .spill_threshold = marked_random(&random) % 2 ? 0.1 : 0,
+                             .spill_threshold = marked_random(&random) % 2 ? 0.01 : 0, /* nearly all that may leave does */
                              .inline_bytes = marked_random(&random) % 2 ? 100 : 0,
                              .cancel_grace_ms = marked_random(&random) % 2 ? 5 : 0,
                              .store_wait_ms = WATCH_PATIENCE_MS,
@@ -104,7 +110,9 @@ static int play_in_session(uint64_t seed, const setting *s)
     int wrong = 0;
     if (s->dawdles)
         dawdle_begin(seed);
+    player_may_hang = s->hangs;
     session_begin_with(&s->options);
+    atomic_store(&moody, s->is_moody);
     if (s->kill_ms != 0)
         killer_begin(&k);
     for (int i = 0; i < MIXES && wrong == 0; i++) {
@@ -114,10 +122,11 @@ static int play_in_session(uint64_t seed, const setting *s)
     }
     if (s->kill_ms != 0)
         killer_end(&k);
-    printf("%d kills, %llu tasks, %llu again, %llu failed, spilled %llu MiB\n",
+    printf("%d kills, %llu tasks, %llu again, %llu failed, spilled %llu KiB\n",
            atomic_load(&k.kills), (unsigned long long)stats.tasks_submitted,
            (unsigned long long)stats.tasks_retried, (unsigned long long)stats.tasks_failed,
-           (unsigned long long)stats.spilled_total >> 20);
+           (unsigned long long)stats.spilled_total >> 10);
+    atomic_store(&moody, false);
     dm_shutdown();
     dawdle_end();
     return wrong;
@@ -128,8 +137,8 @@ static int play_round(uint64_t seed, const residue *before)
 {
     char said[4096];
     setting s = setting_of(seed);
-    printf("seed %llu: %s%s, %d workers, %d players, store %zu MiB: ", (unsigned long long)seed,
-           s.dawdles ? "slow " : "", s.engine == DM_ENGINE_THREADS ? "threads" : "processes", s.workers, s.players,
+    printf("seed %llu: %s%s%s%s, %d workers, %d players, store %zu MiB: ", (unsigned long long)seed,
+           s.dawdles ? "slow " : "", s.is_moody ? "moody " : "", s.hangs ? "hanging " : "", s.engine == DM_ENGINE_THREADS ? "threads" : "processes", s.workers, s.players,
            s.options.store_bytes >> 20);
     fflush(stdout);
     int wrong = play_in_session(seed, &s);
@@ -184,6 +193,7 @@ int main(int argc, char **argv)
     bool is_short = false;
     if (test_began_elsewhere(argc, argv, NULL, &status))
         return status;
+    moody_set_up();
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--short") == 0) {
             is_short = true;

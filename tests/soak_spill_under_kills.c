@@ -5,11 +5,9 @@
  * kill delays a result. In full that is S3: a kill every 100 ms by the clock, then smaller objects and random kills.
  * `--short` for every run of the suite; `--seed N` repeats a run's choices.
  */
-#include <errno.h>
-
-#include "objectstore/file_calls.h"
 #include "tests/support/killer.h"
 #include "tests/support/marked.h"
+#include "tests/support/moody.h"
 #include "tests/support/recovery.h"
 
 enum { MOST = 4096, INSIDE = 6 };
@@ -65,27 +63,6 @@ DM_REMOTE(soak_juggle)
     DM_TRY(dm_release(given));
     note_end(number);
     return good ? dm_return(call, 1) : dm_fail(call, "what was given has wrong bytes");
-}
-
-/* ---- a disk with moods ---- */
-
-static dmi_file_calls healthy;
-static atomic_bool moody;
-static atomic_uint writes, without_room, failing, short_ones;
-
-static ssize_t write_at(int fd, const void *bytes, size_t count, off_t at)
-{
-    unsigned chance = (atomic_fetch_add(&writes, 1) * 2654435761u >> 16) % 100;
-    if (atomic_load(&moody) && chance < 2) {
-        atomic_fetch_add(chance ? &failing : &without_room, 1);
-        errno = chance ? EIO : ENOSPC;
-        return -1;
-    }
-    if (atomic_load(&moody) && chance == 2 && count > 4096) {
-        atomic_fetch_add(&short_ones, 1);
-        count = count / 2 / 4096 * 4096;
-    }
-    return healthy.write_at(fd, bytes, count, at);
 }
 
 /* ---- values ---- */
@@ -255,8 +232,7 @@ int main(int argc, char **argv)
     test_worker_setup = open_notes;
     if (test_began_elsewhere(argc, argv, NULL, &status))
         return status;
-    healthy = dmi_calls;
-    dmi_calls.write_at = write_at;
+    moody_set_up();
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--short") == 0)
             is_short = true;

@@ -39,6 +39,7 @@ typedef struct mixed_deed {
     bool put;         /* no task: it cannot be cancelled */
     bool is_given;    /* somebody else made it, or put it */
     bool fails;       /* always, by itself */
+    bool hangs;       /* so it does: it never ends, and is ended after its time; or with its worker, before */
     bool cancelled;   /* by us, at a time when it may not have been done */
     int parent;       /* the deed that began it, whose cancellation is its own, too; -1: we did */
     int input[MIXED_INPUTS], inputs; /* arguments: if one fails, this does with DM_ERR_DEP_FAILED */
@@ -200,6 +201,8 @@ static inline bool mixed_explains(const mixed *m, int deed, dm_status status)
     const mixed_deed *d = &m->deeds[deed];
     if (d->fate != MIXED_UNSEEN)
         return d->fate == MIXED_FAILED && d->status == status;
+    if (d->hangs && (status == DM_ERR_TASK_TIMEOUT || status == DM_ERR_TASK_CRASH))
+        return true;
     if (status == DM_ERR_CANCELLED)
         return mixed_may_be_cancelled(m, deed);
     if (status == DM_ERR_DEP_FAILED)

@@ -153,6 +153,19 @@ static void make_a_failure(player *p)
                mixed_thing_of(&p->m, deed, MIXED_NUMBER, 0, 0));
 }
 
+/* May tasks be ended by force? Then the program begins some that never end. */
+static bool player_may_hang;
+
+static void hang(player *p)
+{
+    if (p->call != NULL || !player_may_hang)
+        return;
+    dm_task_options options = {.limit_ms = 1 + below(p, 50), .retries = DM_NONE};
+    int deed = mixed_deed_of(&p->m);
+    p->m.deeds[deed].fails = p->m.deeds[deed].hangs = true;
+    mixed_hold(&p->m, dm_remote_with(&options, mixed_hangs), mixed_thing_of(&p->m, deed, MIXED_NUMBER, 0, 0));
+}
+
 static void nothing(player *p)
 {
     mixed_hold(&p->m, dm_remote(mixed_nothing),
@@ -564,6 +577,7 @@ static void make_a_move(player *p)
         {put, 8, false},
         {make_and_abandon, 2, false},
         {make_a_failure, 2, false},
+        {hang, 1, false},
         {nothing, 1, false},
         {found_family, 5, false},
         {hand_on, 4, false},

@@ -136,6 +136,13 @@ DM_REMOTE(mixed_fails)
     return dm_fail(call, "%llu fails", (unsigned long long)number);
 }
 
+DM_REMOTE(mixed_hangs)
+{
+    while (call != NULL)
+        watch_pause();
+    return DM_OK;
+}
+
 DM_REMOTE(mixed_nothing)
 {
     (void)call;
