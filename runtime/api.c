@@ -119,6 +119,7 @@ static void send_callers_home(dmi_session *session)
         dmi_role_take(&session->role);
     }
     dmi_role_leave(&session->role);
+    dmi_shown_close(&session->shown);
 }
 
 void dm_shutdown(void)

@@ -11,6 +11,7 @@
 #include "runtime/lists.h"
 #include "runtime/quick.h"
 #include "runtime/residence.h"
+#include "runtime/shown.h"
 #include "runtime/task.h"
 #include "runtime/value.h"
 
@@ -159,25 +160,60 @@ static DMI_APART dm_status get_generally(dmi_session *session, dm_ref ref, dm_in
     return status;
 }
 
+/* ---- what is in memory, without the role ---- */
+
+static void view_release_generally(dmi_session *session, uint64_t pin);
+
+/* Read what is shown and cannot go away meanwhile. False: it is a value for which the role is needed. */
+static bool read_shown(dmi_session *session, uint64_t id, dm_into into, void *out, dm_status *status)
+{
+    dmi_found found;
+    dmi_subject subject = {NULL, 0};
+    if (dmi_find(dmi_record_at(session, (uint32_t)id), &found) != DMI_THERE || found.item.kind == DM_REFS)
+        return false;
+    *status = dmi_item_into(&found.item, into, out, &subject);
+    return true;
+}
+
+/* dm_get of what is shown (runtime/shown.h): waits for nobody. False: take the general way. */
+static DMI_APART bool get_shown(dmi_session *session, dm_ref ref, dm_into into, void *out, dm_status *status)
+{
+    int at = dmi_shown_read(&session->shown, ref.id);
+    bool got = at >= 0 && read_shown(session, ref.id, into, out, status);
+    if (got && into == DM_INTO_VIEW && *status == DM_OK) {
+        ((dm_view *)out)->pin = ref.id;
+        dmi_shown_lend(&session->shown, at, ref.id);
+    } else if (at == DMI_SHOWN_OWED || (at >= 0 && !dmi_shown_leave(&session->shown, at, ref.id))) {
+        view_release_generally(session, ref.id);
+    }
+    return got;
+}
+
 dm_status dmi_driver_get(dmi_session *session, dm_ref ref, dm_into into, void *out, int64_t timeout_ms)
 {
+    dm_status status;
+    bool may_be_shown = true;
     if (dmi_enter_quickly(session)) {
-        bool got = dmi_task_is_held(session, ref) && dmi_quick_get(session, (uint32_t)ref.id, into, out);
+        bool held = dmi_task_is_held(session, ref);
+        bool got = held && dmi_quick_get(session, (uint32_t)ref.id, into, out);
+        may_be_shown = held && !got && dmi_shown_has(&session->shown, ref.id);
         dmi_role_end(&session->role);
         if (got)
             return DM_OK;
     }
+    if (may_be_shown && get_shown(session, ref, into, out, &status))
+        return status;
     return get_generally(session, ref, into, out, timeout_ms);
 }
 
-static DMI_APART void view_release_generally(dmi_session *session, const dm_view *view)
+static DMI_APART void view_release_generally(dmi_session *session, uint64_t pin)
 {
-    uint32_t index = (uint32_t)view->pin;
+    uint32_t index = (uint32_t)pin;
     if (!dmi_enter_briefly(session))
         return;
-    if (((view->pin >> 32) & 0xff) == session->tag && index < session->task_high) {
+    if (((pin >> 32) & 0xff) == session->tag && index < session->task_high) {
         dmi_task *task = dmi_task_at(session, index);
-        if (task->generation == view->pin >> 40 && task->views > 0) {
+        if (task->generation == pin >> 40 && task->views > 0) {
             session->counts.pinned_bytes -= --task->views == 0 ? task->bytes : 0;
             dmi_task_unpin(session, index);
         }
@@ -193,7 +229,8 @@ void dmi_driver_view_release(dmi_session *session, const dm_view *view)
         if (released)
             return;
     }
-    view_release_generally(session, view);
+    if (!dmi_shown_release(&session->shown, view->pin))
+        view_release_generally(session, view->pin);
 }
 
 /* ---- wait ---- */

@@ -43,9 +43,11 @@ static bool leave(dmi_session *session, dmi_stay *stay)
     dmi_record *record = dmi_record_at(session, index);
     uint64_t where = dmi_word_peek(&record->where);
     dmi_word_publish(&record->where, dmi_where(DMI_DISK, 0, (uint64_t)(stay - r->stays)));
+    dmi_shown_hide(session, index);
     dmi_fence();
-    if (dmi_is_in_a_row(session, index)) {
+    if (dmi_is_in_a_row(session, index) || dmi_shown_is_read(session, index)) {
         dmi_word_publish(&record->where, where);
+        dmi_shown_update(session, index);
         return false;
     }
     dmi_unlist(session, index);
@@ -271,7 +273,7 @@ static void gather(dmi_session *session, choice *c, bool write, uint32_t *looked
                 break;
             continue;
         }
-        if (may_leave(session, index)) {
+        if (!dmi_shown_was_used(session, index) && may_leave(session, index)) {
             c->candidates[c->n] = (dmi_candidate){task->bytes, session->uses - task->used_at, stay != NULL};
             c->index[c->n++] = index;
         } else {
@@ -299,6 +301,7 @@ static uint64_t evict(dmi_session *session, uint64_t need)
     uint64_t sum = 0, batched = 0;
     dmi_moving *batch = NULL;
     choice c;
+    dmi_shown_heed(session);
     dmi_readers_look(session);
     do {
         gather(session, &c, write, &looked_at);
@@ -357,8 +360,10 @@ void dmi_residence_make_room(dmi_session *session, uint64_t bytes)
 void dmi_residence_enter(dmi_session *session, uint32_t index)
 {
     dmi_residence *r = session->residence;
+    dmi_shown_update(session, index);
     if (r->spill == NULL)
         return;
+    dmi_shown_heed(session);
     dmi_list_warm(session, index);
     if (session->counts.store_used > session->spill_above && r->leaving < LEAVING_MOST)
         dmi_spill_what_is_due(session);

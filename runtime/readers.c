@@ -41,6 +41,7 @@ void dmi_readers_look(dmi_session *session)
     for (uint32_t i = 0; i < session->lane_count; i++)
         if (session->lanes[i].state != DMI_LANE_EMPTY)
             look_at(session, &session->lanes[i]);
+    dmi_shown_mark(session);
 }
 
 static bool has_in_row(dmi_session *session, const dmi_up *up, uint32_t index)

@@ -92,6 +92,7 @@ static void is_back(dmi_session *session, dmi_stay *stay)
     strike_off(session, stay);
     session->counts.store_used += stay->bytes;
     dmi_word_publish(&dmi_record_at(session, index)->where, dmi_where(DMI_OBJECT, 0, stay->to));
+    dmi_shown_update(session, index);
     dmi_list_cold(session, index);
 }
 

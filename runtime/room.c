@@ -284,7 +284,7 @@ static void count_pins(dmi_session *session, pins *p)
             continue;
         if (task->flags & DMI_TASK_UNSEALED)
             p->made++, p->made_bytes += task->bytes;
-        else if (task->views != 0)
+        else if (task->views != 0 || dmi_shown_is_read(session, i))
             p->views++, p->view_bytes += task->bytes;
         else if (task->read_at == session->look)
             p->read++, p->read_bytes += task->bytes;

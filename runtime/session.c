@@ -135,7 +135,7 @@ dm_status dmi_session_create(dmi_session **out, const dmi_settings *settings)
     session->seats = reserve(DMI_SEGMENTS * sizeof *session->seats);
     session->tasks = reserve(DMI_MAX_RECORDS * sizeof *session->tasks);
     session->lanes = calloc(session->lane_limit, sizeof *session->lanes);
-    if (!session->seats || !session->tasks || !session->lanes)
+    if (!session->seats || !session->tasks || !session->lanes || !dmi_shown_init(&session->shown))
         return dmi_error(DM_ERR_NOMEM, "no address space for a session's tables: raise ulimit -v");
     dmi_ahead_in_large((char *)session->tasks, DMI_MAX_RECORDS * sizeof *session->tasks);
     session->tasks_ahead = (dmi_ahead){(char *)session->tasks, 0, 1 << 20, false};
@@ -172,6 +172,7 @@ void dmi_session_destroy(dmi_session *session)
         munmap(session->seats, DMI_SEGMENTS * sizeof *session->seats);
     if (session->tasks)
         munmap(session->tasks, DMI_MAX_RECORDS * sizeof *session->tasks);
+    dmi_shown_fini(&session->shown);
     free(session->lanes);
     dmi_lists_destroy(session);
     free(session->edges);
@@ -179,7 +180,7 @@ void dmi_session_destroy(dmi_session *session)
     free(session->cancels);
     close_bell(session->driver_bell);
     close_bell(session->supervisor_bell);
-    /* The rest stays for ever, two kilobytes: a thread may be on its way into a call, and must find a role
+    /* The rest stays for ever, four kilobytes: a thread may be on its way into a call, and must find a role
      * to take and a session that says it is closing. */
     static dmi_session *last;
     session->closing = true;

@@ -19,6 +19,7 @@
 #include "runtime/layout.h"
 #include "runtime/options.h"
 #include "runtime/role.h"
+#include "runtime/shown.h"
 
 /* A segment by its number. 0 is D. */
 typedef struct dmi_seat {
@@ -123,14 +124,15 @@ typedef struct dmi_task dmi_task;
 
 enum { DMI_GETS_BEFORE_FLUSH = 8 };
 
-typedef struct dmi_session {
+struct dmi_session {
     dmi_settings settings;
     dmi_role role;
+    dmi_shown shown; /* read without the role */
     bool closing; /* no call begins any more */
-    struct dmi_session *buried; /* the session before this one */
+    dmi_session *buried; /* the session before this one */
 
     dmi_seat *seats; /* 65536 */
-    uint32_t seat_high;
+    _Atomic uint32_t seat_high; /* private atomic: who reads what is shown looks at it without the role */
     dmi_head *head; /* D, writable */
     dmi_record *records;
     dmi_word *segment_generations; /* in D */
@@ -214,7 +216,7 @@ typedef struct dmi_session {
     dm_status broken; /* not DM_OK: no worker can be started; with its sentence */
     char broken_text[512];
     dm_stats counts;
-} dmi_session;
+};
 
 /* The session of this process; NULL outside. */
 extern dmi_session *dmi_the_session;

@@ -20,6 +20,7 @@ void dmi_stats_collect(dmi_session *session, dm_stats *stats)
     stats->store_committed = committed(session);
     stats->spill_policy = session->settings.spill_policy;
     stats->spill_above = session->spill_above;
+    stats->pinned_bytes += dmi_shown_lent_bytes(session);
     dmi_residence_stats(session, stats);
     for (uint32_t i = 0; i < session->lane_count; i++)
         stats->workers += session->lanes[i].state == DMI_LANE_SERVING;

@@ -328,7 +328,7 @@ static void complete(dmi_survey *s, uint32_t at)
         line->state = "being made";
     line->made_by = dmi_task_name(s->session, index);
     line->driver_refs = task->holds > line->worker_refs ? task->holds - line->worker_refs : 0;
-    line->views = task->views;
+    line->views = task->views + dmi_shown_views(s->session, index);
 }
 
 static int by_bytes(const void *a, const void *b)

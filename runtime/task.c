@@ -115,6 +115,8 @@ static inline void free_if_dead(dmi_session *session, uint32_t index)
     const dmi_task *task = dmi_task_at(session, index);
     if (task->holds != 0 || task->state != DMI_TASK_DONE)
         return;
+    if (task->pins == 0 && task->bytes != 0 && dmi_shown_adopt(session, index))
+        return;
     if (task->pins == 0)
         free_task(session, index);
     else if (task->pins == 1 && task->stay != 0)
@@ -124,8 +126,12 @@ static inline void free_if_dead(dmi_session *session, uint32_t index)
 void dmi_task_hold(dmi_session *session, uint32_t index)
 {
     dmi_task *task = dmi_task_at(session, index);
-    if (task->holds++ == 0 && task->state != DMI_TASK_DONE)
+    if (task->holds++ != 0)
+        return;
+    if (task->state != DMI_TASK_DONE)
         session->loose--;
+    else if (task->bytes != 0)
+        dmi_shown_update(session, index);
 }
 
 void dmi_task_drop(dmi_session *session, uint32_t index)
@@ -133,8 +139,12 @@ void dmi_task_drop(dmi_session *session, uint32_t index)
     dmi_task *task = dmi_task_at(session, index);
     assert(task->holds > 0);
     task->holds--;
-    if (task->holds == 0 && task->state != DMI_TASK_DONE)
+    if (task->holds != 0)
+        return;
+    if (task->state != DMI_TASK_DONE)
         session->loose++;
+    else if (task->bytes != 0)
+        dmi_shown_hide(session, index);
     free_if_dead(session, index);
 }
 

@@ -533,6 +533,19 @@ static void walk_lineage(walk *w)
     must_be(w, bytes + recipes * DMI_RECIPE_BYTES, session->lineage_bytes, "bytes of lineage");
 }
 
+/* ---- 11: what is shown ---- */
+
+static void walk_shown(walk *w)
+{
+    uint32_t shown = 0;
+    for (uint32_t i = 0; i < w->session->task_high; i++) {
+        if (!dmi_shown_is_right(w->session, i))
+            broken(w, "value %u is shown and must not be, or the other way round", i);
+        shown += dmi_shown_has(&w->session->shown, dmi_task_ref(w->session, i).id);
+    }
+    must_be(w, shown, atomic_load(&w->session->shown.count), "objects that are shown");
+}
+
 /* ---- all ---- */
 
 static void walk_all(walk *w)
@@ -550,6 +563,7 @@ static void walk_all(walk *w)
     walk_bytes(w);
     walk_disk(w);
     walk_lineage(w);
+    walk_shown(w);
 }
 
 const char *dmi_session_walk(dmi_session *session, char *said, size_t room)

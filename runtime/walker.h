@@ -15,6 +15,7 @@
  *  8. Bytes and objects are sums over the values: in memory, away, lent.
  *  9. What is on disk is what the values say is there, and the disk's own laws hold (ledger.h, extents.h).
  * 10. What kept arguments name has so many heirs, and a recipe has some; what both take is counted (lineage.h).
+ * 11. Shown is what it may be, and nothing else (shown.h).
  *
  * Under the role.
  */

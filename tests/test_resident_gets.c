@@ -1,6 +1,8 @@
 /*
- * Who wants room, large or small, for a put, for what comes back from the disk, or for the reserve, may have to wait for
- * the system. Others meanwhile get what is there, release what they have, and put numbers.
+ * A get of what is in memory waits for no other thread: not for one that has the role, whatever keeps it, and not for
+ * one that has memory put behind its pages. Who wants room, large or small, for a put, for what comes back from the
+ * disk, or for the reserve, may have to wait for the system. Others meanwhile get what is there, release what they have,
+ * and put numbers.
  */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
@@ -9,8 +11,10 @@
 #include <stdatomic.h>
 #include <sys/syscall.h>
 
+#include "runtime/residence.h"
 #include "runtime/role.h"
 #include "runtime/session.h"
+#include "tests/support/lawful.h"
 #include "tests/support/marked.h"
 
 enum { STORE = 64 * MARKED_MIB, LARGE = 8 * MARKED_MIB, OBJECT = MARKED_MIB, LITTLE = 4096, GETS = 100 };
@@ -243,7 +247,232 @@ static void while_the_reserve_is_had(void **state)
     marked_end(&before);
 }
 
+/* ---- cases: another has the role ---- */
+
+/* What a thread gets while the test itself has the role, and does not let go. */
+typedef struct getter {
+    dm_ref ref;
+    void (*get)(const struct getter *);
+    atomic_bool done;
+} getter;
+
+static void *run_getter(void *of)
+{
+    getter *g = of;
+    g->get(g);
+    atomic_store(&g->done, true);
+    return NULL;
+}
+
+/* It ends although we have it. */
+static void get_with_the_role_taken(dm_ref ref, void (*get)(const getter *))
+{
+    getter g = {.ref = ref, .get = get};
+    pthread_t thread;
+    dmi_role_take(&dmi_the_session->role);
+    assert_int_equal(pthread_create(&thread, NULL, run_getter, &g), 0);
+    assert_soon(atomic_load(&g.done));
+    dmi_role_leave(&dmi_the_session->role);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+}
+
+static void get_views(const getter *g)
+{
+    dm_view first, second;
+    for (int i = 0; i < GETS; i++) {
+        assert_ok(dm_get(g->ref, &first));
+        assert_ok(dm_get(g->ref, &second));
+        assert_true(is_marked(first.data, first.bytes, 1) && second.data == first.data);
+        dm_view_release(&first);
+        dm_view_release(&second);
+    }
+}
+
+static void get_nothing(const getter *g)
+{
+    assert_ok(dm_get(g->ref, (void *)NULL));
+}
+
+static void get_a_number_from_an_array(const getter *g)
+{
+    double number;
+    assert_int_equal(dm_get(g->ref, &number), DM_ERR_TYPE);
+}
+
+static void get_a_string(const getter *g)
+{
+    char *text;
+    assert_ok(dm_get(g->ref, &text));
+    assert_int_equal(strlen(text), LITTLE - 1);
+    free(text);
+}
+
+static void while_another_has_the_role(dm_engine engine)
+{
+    residue before;
+    static char text[LITTLE];
+    residue_begin(&before);
+    begin(engine);
+    memset(text, 'a', sizeof text - 1);
+    dm_ref put = marked_put(OBJECT, 1), made = dm_remote(marked_make, OBJECT, 1), string = dm_put((const char *)text);
+    assert_marked(made, OBJECT, 1);
+    get_with_the_role_taken(put, get_views);
+    get_with_the_role_taken(made, get_views);
+    get_with_the_role_taken(put, get_nothing);
+    get_with_the_role_taken(put, get_a_number_from_an_array);
+    get_with_the_role_taken(string, get_a_string);
+    assert_lawful();
+    assert_ok(dm_release(put));
+    assert_ok(dm_release(made));
+    assert_ok(dm_release(string));
+    marked_end(&before);
+}
+ON_ENGINES(while_another_has_the_role)
+
+static dmi_presence presence_of(dm_ref ref)
+{
+    uint64_t disk;
+    dmi_role_take(&dmi_the_session->role);
+    dmi_presence presence = dmi_residence_presence(dmi_the_session, (uint32_t)ref.id, &disk);
+    dmi_role_leave(&dmi_the_session->role);
+    return presence;
+}
+
+/* As long as anybody has a view it stays where it is, and whole; however the view was had, and whether it is the
+ * program's last. */
+static void what_was_lent_stays(dm_engine engine)
+{
+    enum { FILL = 2 * (STORE / OBJECT) };
+    residue before;
+    dm_ref fill[FILL];
+    dm_view view, again;
+    residue_begin(&before);
+    begin(engine);
+    dm_ref lent = marked_put(OBJECT, 1), dropped = marked_put(OBJECT, 2);
+    assert_ok(dm_get(lent, &view));
+    assert_ok(dm_get(dropped, &again));
+    assert_ok(dm_release(dropped));
+    assert_int_equal(dm_get(dropped, (void *)NULL), DM_ERR_STALE);
+    for (int i = 0; i < FILL; i++)
+        fill[i] = marked_put(OBJECT, 100 + (uint64_t)i);
+    assert_soon(marked_stats().spilled_objects != 0);
+    assert_true(is_marked(view.data, view.bytes, 1) && is_marked(again.data, again.bytes, 2));
+    assert_int_equal(presence_of(lent), DMI_IN_MEMORY); /* it was not even written */
+    assert_in_range(marked_stats().pinned_bytes, 2 * OBJECT, 2 * OBJECT + LITTLE);
+    assert_lawful();
+    uint64_t objects = marked_stats().objects;
+    dm_view_release(&again);
+    assert_int_equal(marked_stats().objects, objects - 1);
+    dm_view_release(&view);
+    assert_int_equal(marked_stats().pinned_bytes, 0);
+    marked_release(fill, FILL);
+    assert_ok(dm_release(lent));
+    marked_end(&before);
+}
+ON_ENGINES(what_was_lent_stays)
+
+/* More views than there are places for. */
+static void more_views_than_places(dm_engine engine)
+{
+    enum { VIEWS = 3 * DMI_SHOWN_ROW };
+    residue before;
+    dm_view views[VIEWS];
+    residue_begin(&before);
+    begin(engine);
+    dm_ref one = marked_put(OBJECT, 1), two = marked_put(OBJECT, 2);
+    for (int i = 0; i < VIEWS; i++)
+        assert_ok(dm_get(i % 2 ? one : two, &views[i]));
+    assert_in_range(marked_stats().pinned_bytes, 2 * OBJECT, 2 * OBJECT + LITTLE);
+    assert_lawful();
+    assert_ok(dm_release(two));
+    for (int i = 0; i < VIEWS; i++) {
+        assert_true(is_marked(views[i].data, LITTLE, i % 2 ? 1 : 2));
+        dm_view_release(&views[i]);
+    }
+    assert_int_equal(marked_stats().pinned_bytes, 0);
+    assert_int_equal(marked_stats().objects, 1);
+    assert_ok(dm_release(one));
+    marked_end(&before);
+}
+ON_ENGINES(more_views_than_places)
+
+/* ---- a view at the last moment ---- */
+
+#if defined(DM_DEBUG) && DM_DEBUG
+enum { LAST_STORE = 4 * MARKED_MIB, LAST_OBJECT = MARKED_MIB / 4, LAST_FILL = LAST_STORE / LAST_OBJECT };
+
+static atomic_long steps, lend_at; /* stores so far; before which one somebody reads */
+static dm_ref to_lend;
+static atomic_bool is_lent;
+
+/* In whatever thread it is, which may have the role. */
+static void lend_before_a_store(void)
+{
+    if (atomic_fetch_add(&steps, 1) != atomic_load(&lend_at))
+        return;
+    int at = dmi_shown_read(&dmi_the_session->shown, to_lend.id);
+    if (at < 0)
+        return;
+    dmi_shown_lend(&dmi_the_session->shown, at, to_lend.id);
+    atomic_store(&is_lent, true);
+}
+
+/* Others push it out; a view is had before the n-th store of that. False: there are not so many. */
+static bool lend_before(long n)
+{
+    dm_ref fill[LAST_FILL];
+    residue before;
+    residue_begin(&before);
+    session_begin_with(&(dm_options){.engine = DM_ENGINE_THREADS,
+                                     .workers = 1,
+                                     .store_bytes = LAST_STORE,
+                                     .log = driver_no_log});
+    dm_view view, pin = {0};
+    to_lend = marked_put(LAST_OBJECT, 1);
+    assert_ok(dm_get(to_lend, &view));
+    const void *data = view.data;
+    dm_view_release(&view);
+    atomic_store(&steps, 0);
+    atomic_store(&lend_at, n);
+    atomic_store(&is_lent, false);
+    dmi_step_hook = lend_before_a_store;
+    for (int i = 0; i < LAST_FILL; i++)
+        fill[i] = marked_put(LAST_OBJECT, 100 + (uint64_t)i);
+    assert_soon(marked_stats().spilling_bytes == 0);
+    dmi_step_hook = NULL;
+    long all = atomic_load(&steps);
+    if (atomic_load(&is_lent)) {
+        pin.pin = to_lend.id;
+        assert_true(is_marked(data, LAST_OBJECT, 1));
+        assert_int_not_equal(presence_of(to_lend), DMI_ON_DISK);
+        dm_view_release(&pin);
+    }
+    assert_marked(to_lend, LAST_OBJECT, 1);
+    assert_lawful();
+    marked_release(fill, LAST_FILL);
+    assert_ok(dm_release(to_lend));
+    marked_end(&before);
+    return n < all;
+}
+
+static void lent_before_any_store(void **state)
+{
+    long n = 0;
+    (void)state;
+    while (lend_before(n))
+        n++;
+    print_message("%ld stores\n", n);
+    assert_true(n > LAST_FILL);
+}
+#endif
+
 static const struct CMUnitTest tests[] = {
+#if defined(DM_DEBUG) && DM_DEBUG
+    cmocka_unit_test(lent_before_any_store),
+#endif
+    ENGINE_CASES(while_another_has_the_role),
+    ENGINE_CASES(what_was_lent_stays),
+    ENGINE_CASES(more_views_than_places),
     ENGINE_CASES(while_a_large_value_is_put),
     ENGINE_CASES(while_a_small_value_is_put),
     ENGINE_CASES(while_two_values_are_put),

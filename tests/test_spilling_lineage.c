@@ -8,8 +8,8 @@
 
 #include "runtime/role.h"
 #include "runtime/session.h"
-#include "runtime/walker.h"
 #include "tests/support/damaged.h"
+#include "tests/support/lawful.h"
 #include "tests/support/steps.h"
 
 enum { OBJECT = DAMAGED_OBJECT, FILL = DAMAGED_FILL, PATIENCE = 30000 };
@@ -131,18 +131,6 @@ DM_REMOTE(lineage_dies_once)
 }
 
 /* ---- the laws ---- */
-
-static void assert_lawful(void)
-{
-#if defined(DM_DEBUG) && DM_DEBUG
-    char said[300];
-    dmi_role_take(&dmi_the_session->role);
-    const char *broken = dmi_session_walk(dmi_the_session, said, sizeof said);
-    dmi_role_leave(&dmi_the_session->role);
-    if (broken)
-        fail_msg("%s", broken);
-#endif
-}
 
 /* Nothing is remembered of what nobody can need. */
 static void assert_forgotten(void)
