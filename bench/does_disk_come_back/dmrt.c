@@ -3,12 +3,11 @@
  *
  * BENCH_SERIES names a file to which "milliseconds bytes" is written, for the picture.
  */
-#include <dirent.h>
 #include <pthread.h>
 #include <stdatomic.h>
-#include <sys/stat.h>
 
 #include "bench/support/session.h"
+#include "blocks.h"
 #include "cases.h"
 
 enum { LOOK_NS = 3000000, SAMPLES_MOST = 1 << 20 };
@@ -16,32 +15,6 @@ enum { LOOK_NS = 3000000, SAMPLES_MOST = 1 << 20 };
 static bench_reporter reporter = {.question = question};
 
 /* ---- the disk ---- */
-
-static const char *spill_dir(void)
-{
-    const char *dir = getenv("DM_SPILL_DIR");
-    return dir ? dir : "/var/tmp";
-}
-
-/* Bytes of blocks of the files in the spill directory that this process has open, named or not. */
-static uint64_t bytes_on_disk(void)
-{
-    uint64_t total = 0;
-    DIR *fds = opendir("/proc/self/fd");
-    for (struct dirent *entry; fds && (entry = readdir(fds)) != NULL;) {
-        char path[300], target[4096];
-        struct stat about;
-        snprintf(path, sizeof path, "/proc/self/fd/%s", entry->d_name);
-        ssize_t length = readlink(path, target, sizeof target - 1);
-        if (length <= 0 || strncmp(target, spill_dir(), strlen(spill_dir())) != 0)
-            continue;
-        if (stat(path, &about) == 0 && S_ISREG(about.st_mode))
-            total += (uint64_t)about.st_blocks * 512;
-    }
-    if (fds)
-        closedir(fds);
-    return total;
-}
 
 typedef struct sample {
     int64_t at_ns;
