@@ -134,7 +134,12 @@ void dmi_list_cold(dmi_session *session, uint32_t index)
 
 void dmi_residence_touch(dmi_session *session, uint32_t index)
 {
-    dmi_task *task = dmi_task_at(session, index);
+    const dmi_task *task = dmi_task_at(session, index);
+    dmi_stay *stay = dmi_stay_of(session, index);
+    if (stay != NULL && stay->unread) {
+        stay->unread = false;
+        return;
+    }
     if (!(task->flags & DMI_TASK_LISTED) || task->next == 0)
         return;
     dmi_unlist(session, index);

@@ -45,7 +45,8 @@ void dmi_residence_destroy(dmi_session *session);
 /* An object has become a value that others may know of: from now on it may leave. */
 void dmi_residence_enter(dmi_session *session, uint32_t index);
 
-/* It is used: others leave before it. */
+/* It is used: others leave before it. The first use of what has come back does not count, but if it comes so often that
+ * it would have stayed. */
 void dmi_residence_touch(dmi_session *session, uint32_t index);
 
 /* It is dead: off the list, its blocks on disk free. */

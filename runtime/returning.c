@@ -85,10 +85,22 @@ static void not_returned(dmi_session *session, dmi_stay *stay)
         refuse(session, stay, stay->trouble, stay->said ? stay->said : dm_strerror(stay->trouble));
 }
 
+/* It came before, and no more has come since than there is room for: had it not left it would still be here. (A program
+ * that goes through more than that again and again is best served if what is here stays, and the rest comes and goes.) */
+static bool comes_often(dmi_session *session, dmi_stay *stay)
+{
+    dmi_residence *r = session->residence;
+    uint64_t before = stay->came_at;
+    r->came_back += stay->bytes;
+    stay->came_at = r->came_back;
+    return before != 0 && stay->came_at - before <= session->settings.store_bytes;
+}
+
 static void is_back(dmi_session *session, dmi_stay *stay)
 {
     uint32_t index = stay->index;
     stay->stage = DMI_BOTH;
+    stay->unread = !comes_often(session, stay);
     strike_off(session, stay);
     session->counts.store_used += stay->bytes;
     dmi_word_publish(&dmi_record_at(session, index)->where, dmi_where(DMI_OBJECT, 0, stay->to));

@@ -20,6 +20,7 @@ typedef struct dmi_stay {
     uint8_t stage;
     bool in_use, waiting; /* for room, to return */
     bool now; /* for who runs, or the program */
+    bool unread; /* since it came back: to be read once is what it came for, and not use */
     atomic_bool cancelled; /* looked at by movers; private atomic */
     uint32_t part_count, parts_left;
     uint32_t refusals; /* to bring it, for want of room */
@@ -29,6 +30,7 @@ typedef struct dmi_stay {
     const char *from;  /* LEAVING: where it is read */
     uint64_t to;       /* RETURNING: where it is written, in D; 0 while room is had for it */
     uint64_t bytes;    /* with its header */
+    uint64_t came_at;  /* by residence.came_back: when it came back last; 0: never */
     uint64_t serial;
     uint8_t element;
     dm_status trouble; /* of the first part that failed */
@@ -47,6 +49,7 @@ typedef struct dmi_residence {
     uint32_t stay_high, stay_free;
     uint32_t cold, warm;    /* the list by use: index + 1 of its ends */
     uint64_t leaving, away, returning; /* bytes */
+    uint64_t came_back; /* bytes, since the session began */
     uint64_t reserve, reserve_bytes; /* room in D for a return, and how much; 0: none */
     uint64_t reserving, reserve_due; /* how much a job is about to have, and how much there is to be */
     uint32_t waiting;       /* stay + 1: to return, but without room */
