@@ -76,6 +76,16 @@ DM_REMOTE(reads_slowly)
     return DM_OK;
 }
 
+/* The same in a task without arguments. */
+DM_REMOTE(is_busy)
+{
+    (void)call;
+    atomic_fetch_add(&common->readers, 1);
+    while (!atomic_load(&common->gate))
+        watch_pause();
+    return DM_OK;
+}
+
 /* As many objects of so many bytes as there are places. */
 DM_REMOTE(makes_many)
 {
@@ -356,7 +366,43 @@ static void frees_of_one_that_never_goes_on(void **state)
     more_frees_than_can_be_told(SIGKILL);
 }
 
+/* Its objects are in its heap, and it is in a task that does not end: what is released is room all the same. */
+static void room_of_a_busy_maker(dm_engine engine)
+{
+    residue before;
+    residue_begin(&before);
+    common = notes_make(sizeof *common);
+    begin(engine, 1);
+    dm_ref made = dm_remote(makes, 20 * MIB);
+    assert_ok(dm_get(made, (void *)NULL));
+    dm_ref busy = dm_remote(is_busy);
+    assert_soon(atomic_load(&common->readers) == 1);
+    assert_refused(get_nothing(dm_put(&DM_BYTES(bytes, 25 * MIB))), DM_ERR_STORE_FULL, "");
+    assert_ok(dm_release(made));
+    assert_soon(get_nothing(dm_put(&DM_BYTES(bytes, 25 * MIB))) == DM_OK);
+    atomic_store(&common->gate, true);
+    assert_ok(get_nothing(busy));
+    all_gone();
+    dm_shutdown();
+    notes_end(common, sizeof *common);
+    assert_no_residue(&before);
+}
+
+static void room_of_a_busy_process(void **state)
+{
+    (void)state;
+    room_of_a_busy_maker(DM_ENGINE_PROCESSES);
+}
+
+static void room_of_a_busy_thread(void **state)
+{
+    (void)state;
+    room_of_a_busy_maker(DM_ENGINE_THREADS);
+}
+
 static const struct CMUnitTest tests[] = {
+    cmocka_unit_test(room_of_a_busy_process),
+    cmocka_unit_test(room_of_a_busy_thread),
     ENGINE_CASES(larger_than_the_store),
     ENGINE_CASES(full_of_puts),
     ENGINE_CASES(half_a_hundred_times),
