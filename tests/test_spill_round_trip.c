@@ -150,7 +150,27 @@ static void what_compresses_takes_less(void **state)
     dmi_spill_destroy(spill);
 }
 
+static size_t stored_at(int acceleration)
+{
+    dmi_spill_settings settings = spilling_settings();
+    settings.acceleration = acceleration;
+    dmi_spill *spill = spilling_begin(&settings);
+    uint32_t ticket = spilling_write(spill, 4 * MIB, SPILLING_SIGNALS, 2);
+    size_t stored = dmi_spill_stored(spill, ticket);
+    spilling_check(spill, ticket, 4 * MIB, SPILLING_SIGNALS, 2);
+    dmi_spill_destroy(spill);
+    return stored;
+}
+
+/* LZ4 that hurries finds less. */
+static void acceleration_is_heeded(void **state)
+{
+    (void)state;
+    assert_true(stored_at(64) > stored_at(1));
+}
+
 static const struct CMUnitTest tests[] = {
+    cmocka_unit_test(acceleration_is_heeded),
     cmocka_unit_test(every_size_and_element),
     cmocka_unit_test(every_filter),
     cmocka_unit_test(with_and_without_direct_io),

@@ -301,7 +301,57 @@ static void room_kept_for_a_return_comes_back(dm_engine engine)
 }
 ON_ENGINES(room_kept_for_a_return_comes_back)
 
+/* ---- arrays by their type ---- */
+
+/* Whole numbers that grow slowly, with noise in the lowest bits, as the type says. */
+static void fill_smoothly(void *data, dm_dtype dtype, uint64_t *state)
+{
+    for (size_t i = 0; dtype == DM_F32 && i < OBJECT / sizeof(float); i++)
+        ((float *)data)[i] = (float)(1000 + i / 64 + next_random(state) % 32);
+    for (size_t i = 0; dtype == DM_F64 && i < OBJECT / sizeof(double); i++)
+        ((double *)data)[i] = (double)(1000 + i / 64 + next_random(state) % 32);
+    for (size_t i = 0; dtype == DM_I16 && i < OBJECT / sizeof(int16_t); i++)
+        ((int16_t *)data)[i] = (int16_t)(1000 + i / 64 % 20000 + next_random(state) % 32);
+}
+
+/* Of so many bytes as it was, how many on disk? */
+static double ratio_of(dm_dtype values, size_t element, bool as_bytes)
+{
+    static char data[OBJECT];
+    uint64_t state = SEED;
+    dm_ref refs[COUNT];
+    begin(DM_ENGINE_SERIAL);
+    for (int i = 0; i < COUNT; i++) {
+        fill_smoothly(data, values, &state);
+        refs[i] = as_bytes ? dm_put(&DM_BYTES(data, OBJECT)) : dm_put(&DM_ARRAY(data, values, OBJECT / element));
+    }
+    for (int i = 0; i < COUNT; i++)
+        assert_ok(dm_get(refs[i], (void *)NULL));
+    dm_stats stats = stats_now();
+    assert_true(stats.spilled_total != 0 && stats.restored_total != 0);
+    release_all(refs, COUNT);
+    dm_shutdown();
+    return (double)stats.spilled_total / (double)stats.spilled_stored;
+}
+
+/* What an array's elements are is known, and their bytes are sorted by weight; bytes are left as they are. */
+static void arrays_shrink_more_than_their_bytes(void **state)
+{
+    (void)state;
+    static const struct {
+        dm_dtype dtype;
+        size_t element;
+    } types[] = {{DM_F32, sizeof(float)}, {DM_F64, sizeof(double)}, {DM_I16, sizeof(int16_t)}};
+    for (int i = 0; i < 3; i++) {
+        double array = ratio_of(types[i].dtype, types[i].element, false);
+        double bytes = ratio_of(types[i].dtype, types[i].element, true);
+        print_message("%zu bytes an element: %.2f, and %.2f as bytes\n", types[i].element, array, bytes);
+        assert_true(array > bytes);
+    }
+}
+
 static const struct CMUnitTest tests[] = {
+    cmocka_unit_test(arrays_shrink_more_than_their_bytes),
     ENGINE_CASES(room_kept_for_a_return_comes_back),
     ENGINE_CASES(puts_beyond_memory),          ENGINE_CASES(results_beyond_memory),
     ENGINE_CASES(arguments_beyond_memory),     ENGINE_CASES(a_task_beyond_memory),

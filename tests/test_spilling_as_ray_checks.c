@@ -23,8 +23,8 @@
  *
  * In test_spilling_faults: a backend that fails at random or is slow, a file deleted behind the runtime's back,
  * leftovers of a crash, lost and not recomputable is an error, Ctrl-C (there: any death) leaves nothing.
- * In test_spill_*: fusing. Not here: the I/O worker killed (movers are threads of the driver), deletion
- * tolerates missing files (ours have no names, or a directory of their own).
+ * In test_spill_*: fusing; deletion tolerates missing files (a_directory_that_vanishes, for those with names). Not here:
+ * the I/O worker killed (movers are threads of the driver).
  */
 #define _GNU_SOURCE
 #include <signal.h>

@@ -5,6 +5,7 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <sys/mount.h>
 #include <sys/resource.h>
@@ -13,6 +14,11 @@
 #include "tests/support/marked.h"
 
 enum { STORE = 8 * MARKED_MIB, OBJECT = MARKED_MIB / 4, MANY = 80, WAIT_MS = 200, SEED = 20261125, NOT_ALLOWED = 77 };
+
+DM_REMOTE(answers)
+{
+    return dm_return(call, 42);
+}
 
 static void begin(dm_engine engine, int64_t wait_ms)
 {
@@ -268,6 +274,33 @@ static void half_of_a_large_object(dm_engine engine)
 }
 ON_ENGINES(half_of_a_large_object)
 
+/* The supervisor does not wait for it: a worker that dies meanwhile is replaced, and tasks go on. */
+static void a_death_beside_a_slow_disk(void **state)
+{
+    (void)state;
+    residue before;
+    dm_ref refs[MANY];
+    int pids[2], answer = 0;
+    residue_begin(&before);
+    begin(DM_ENGINE_PROCESSES, WAIT_MS);
+    atomic_store(&gate, true);
+    int count = fill_up(refs);
+    assert_true(marked_stats().spilling_bytes != 0);
+    int workers = dm_worker_pids(pids, 2);
+    assert_in_range(workers, 1, 2);
+    for (int i = 0; i < workers; i++)
+        assert_int_equal(kill(pids[i], SIGKILL), 0);
+    assert_soon(marked_stats().workers_lost == (uint64_t)workers);
+    dm_ref after = dm_remote(answers);
+    assert_ok(dm_get_within(after, &answer, WATCH_PATIENCE_MS));
+    assert_int_equal(answer, 42);
+    assert_true(marked_stats().spilling_bytes != 0); /* all that time */
+    atomic_store(&gate, false);
+    assert_ok(dm_release(after));
+    marked_release(refs, count);
+    marked_end(&before);
+}
+
 /* Refs go, and the session ends, while no write can. */
 static void an_end_in_the_middle(dm_engine engine)
 {
@@ -462,6 +495,7 @@ static const struct CMUnitTest tests[] = {
     ENGINE_CASES(a_slow_disk),
     ENGINE_CASES(a_large_object),
     ENGINE_CASES(half_of_a_large_object),
+    cmocka_unit_test(a_death_beside_a_slow_disk),
     ENGINE_CASES(an_end_in_the_middle),
     cmocka_unit_test(on_a_small_disk_),
     cmocka_unit_test(on_a_disk_that_grows_),
