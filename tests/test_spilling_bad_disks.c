@@ -237,7 +237,7 @@ static void begin_with_room_for_one(dm_engine engine, int64_t wait_ms)
 /* Room for another comes once all of it is written, which takes longer than anybody waits while nothing happens. */
 static void a_large_object(dm_engine engine)
 {
-    enum { EACH_MS = 100, NOTHING_FOR_MS = 400 };
+    enum { EACH_MS = 150, NOTHING_FOR_MS = 1500 }; /* twenty pieces */
     residue before;
     residue_begin(&before);
     begin_with_room_for_one(engine, NOTHING_FOR_MS);
