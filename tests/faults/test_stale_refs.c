@@ -78,7 +78,38 @@ static void a_generation_that_ends(void **state)
     assert_no_residue(&before);
 }
 
+DM_REMOTE(says_seven)
+{
+    return dm_return(call, 7);
+}
+
+/* The same of a task's, whose small result is released the quick way in all other generations. */
+static void a_generation_that_ends_with_a_result(void **state)
+{
+    (void)state;
+    enum { TURNS = 400 };
+    int x = 0, uses = 0;
+    residue before;
+    residue_begin(&before);
+    begin();
+    dm_ref first = dm_put(0);
+    uint32_t index = (uint32_t)first.id;
+    assert_ok(dm_release(first));
+    dmi_task_at(dmi_the_session, index)->generation = DMI_GENERATION_LAST;
+    for (int i = 0; i < TURNS; i++) {
+        dm_ref ref = dm_remote(says_seven);
+        assert_ok(dm_get_within(ref, &x, WATCH_PATIENCE_MS));
+        assert_int_equal(x, 7);
+        uses += (uint32_t)ref.id == index;
+        assert_ok(dm_release(ref));
+    }
+    assert_int_equal(uses, 1);
+    dm_shutdown();
+    assert_no_residue(&before);
+}
+
 static const struct CMUnitTest tests[] = {
+    cmocka_unit_test(a_generation_that_ends_with_a_result),
     cmocka_unit_test(a_million_values),
     cmocka_unit_test(a_generation_that_ends),
 };
