@@ -788,6 +788,18 @@ static void other_threads_free_trim_and_purge(void **state)
     store_end(b.s);
 }
 
+/* Nor does it look for what it can never have at hand. */
+static void more_than_there_can_be_at_hand(void **state)
+{
+    (void)state;
+    store *s = store_make(16 * MIB, 16 * MIB);
+    bool busy = true;
+    assert_int_equal(dmi_heap_alloc_at_hand(s->heap, 17 * MIB, &busy), 0);
+    assert_false(busy);
+    assert_int_equal(committed(s), 0);
+    store_end(s);
+}
+
 int main(void)
 {
     alarm(110);
@@ -811,6 +823,7 @@ int main(void)
         cmocka_unit_test(the_grant_is_kept_to_the_byte),
         cmocka_unit_test(a_grant_taken_back_refuses_growth_and_not_reuse),
         cmocka_unit_test(refusals_use_nothing_up),
+        cmocka_unit_test(more_than_there_can_be_at_hand),
         cmocka_unit_test(growth_for_is_enough_from_a_byte_to_300_mib),
         cmocka_unit_test(growth_for_is_enough_in_a_heap_full_of_holes),
         cmocka_unit_test(memory_that_the_system_refuses_is_a_refusal),
