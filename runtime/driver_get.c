@@ -144,7 +144,7 @@ static dm_status get_later(dmi_session *session, uint32_t index, dm_into into, v
     return status;
 }
 
-static DMI_APART dm_status get_generally(dmi_session *session, dm_ref ref, dm_into into, void *out,
+static dm_status get_generally(dmi_session *session, dm_ref ref, dm_into into, void *out,
                                          int64_t timeout_ms)
 {
     uint32_t index;
@@ -176,7 +176,7 @@ static bool read_shown(dmi_session *session, uint64_t id, dm_into into, void *ou
 }
 
 /* dm_get of what is shown (runtime/shown.h): waits for nobody. False: take the general way. */
-static DMI_APART bool get_shown(dmi_session *session, dm_ref ref, dm_into into, void *out, dm_status *status)
+static bool get_shown(dmi_session *session, dm_ref ref, dm_into into, void *out, dm_status *status)
 {
     int at = dmi_shown_read(&session->shown, ref.id);
     bool got = at >= 0 && read_shown(session, ref.id, into, out, status);
@@ -189,21 +189,23 @@ static DMI_APART bool get_shown(dmi_session *session, dm_ref ref, dm_into into, 
     return got;
 }
 
-dm_status dmi_driver_get(dmi_session *session, dm_ref ref, dm_into into, void *out, int64_t timeout_ms)
+static DMI_APART dm_status get_less_quickly(dmi_session *session, dm_ref ref, dm_into into, void *out, int64_t timeout_ms)
 {
     dm_status status;
-    bool may_be_shown = true;
+    if (get_shown(session, ref, into, out, &status))
+        return status;
+    return get_generally(session, ref, into, out, timeout_ms);
+}
+
+dm_status dmi_driver_get(dmi_session *session, dm_ref ref, dm_into into, void *out, int64_t timeout_ms)
+{
     if (dmi_enter_quickly(session)) {
-        bool held = dmi_task_is_held(session, ref);
-        bool got = held && dmi_quick_get(session, (uint32_t)ref.id, into, out);
-        may_be_shown = held && !got && dmi_shown_has(&session->shown, ref.id);
+        bool got = dmi_task_is_held(session, ref) && dmi_quick_get(session, (uint32_t)ref.id, into, out);
         dmi_role_end(&session->role);
         if (got)
             return DM_OK;
     }
-    if (may_be_shown && get_shown(session, ref, into, out, &status))
-        return status;
-    return get_generally(session, ref, into, out, timeout_ms);
+    return get_less_quickly(session, ref, into, out, timeout_ms);
 }
 
 static DMI_APART void view_release_generally(dmi_session *session, uint64_t pin)
@@ -221,6 +223,12 @@ static DMI_APART void view_release_generally(dmi_session *session, uint64_t pin)
     dmi_leave_briefly(session);
 }
 
+static DMI_APART void view_release_less_quickly(dmi_session *session, uint64_t pin)
+{
+    if (!dmi_shown_release(&session->shown, pin))
+        view_release_generally(session, pin);
+}
+
 void dmi_driver_view_release(dmi_session *session, const dm_view *view)
 {
     if (dmi_enter_quickly(session)) {
@@ -229,8 +237,7 @@ void dmi_driver_view_release(dmi_session *session, const dm_view *view)
         if (released)
             return;
     }
-    if (!dmi_shown_release(&session->shown, view->pin))
-        view_release_generally(session, view->pin);
+    view_release_less_quickly(session, view->pin);
 }
 
 /* ---- wait ---- */

@@ -127,7 +127,6 @@ enum { DMI_GETS_BEFORE_FLUSH = 8 };
 struct dmi_session {
     dmi_settings settings;
     dmi_role role;
-    dmi_shown shown; /* read without the role */
     bool closing; /* no call begins any more */
     dmi_session *buried; /* the session before this one */
 
@@ -216,6 +215,7 @@ struct dmi_session {
     dm_status broken; /* not DM_OK: no worker can be started; with its sentence */
     char broken_text[512];
     dm_stats counts;
+    dmi_shown shown; /* read without the role; here, since it is large */
 };
 
 /* The session of this process; NULL outside. */

@@ -78,7 +78,7 @@ bool dmi_shown_release(dmi_shown *shown, uint64_t pin);
 
 /* ---- under the role ---- */
 
-/* A hint, for who has the role anyway. */
+/* For the walker. */
 static inline bool dmi_shown_has(const dmi_shown *shown, uint64_t id)
 {
     return atomic_load_explicit(&shown->count, memory_order_relaxed) != 0 &&
