@@ -53,7 +53,7 @@ static double run(const graph *g, uint64_t *answer)
 
 int main(int argc, char **argv)
 {
-    sweep of = {.name = "openmp_tasks", .options = bench_options_read(argc, argv), .run = run};
+    sweep of = {.name = CONTESTANT, .options = bench_options_read(argc, argv), .run = run};
     omp_set_dynamic(0);
     omp_set_num_threads(of.options.workers);
 #pragma omp parallel

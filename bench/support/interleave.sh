@@ -52,6 +52,7 @@ package_missing() {
         mpi_*) { [ -x "$program" ] && command -v mpirun >/dev/null; } || echo libopenmpi-dev openmpi-bin ;;
         starpu_*) [ -x "$program" ] || echo libstarpu-dev ;;
         tbb_*) [ -x "$program" ] || echo g++ libtbb-dev ;;
+        libomp_*) [ -x "$program" ] || echo clang libomp-dev ;;
         openmp_*) [ -x "$program" ] || echo libgomp1 ;;
         *) ;;
     esac

@@ -16,7 +16,7 @@
 #include "cases.h"
 
 static bench_options options;
-static bench_reporter reporter = {.question = question, .contestant = "openmp_tasks"};
+static bench_reporter reporter = {.question = question, .contestant = CONTESTANT};
 static uint64_t *numbers; /* results of STREAM tasks, touched */
 
 static uint64_t stream_two_bytes(size_t n, size_t window)

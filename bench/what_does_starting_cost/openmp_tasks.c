@@ -7,7 +7,7 @@
 #include "bench/support/options.h"
 #include "cases.h"
 
-static bench_reporter reporter = {.question = question, .contestant = "openmp_tasks"};
+static bench_reporter reporter = {.question = question, .contestant = CONTESTANT};
 
 static uint64_t first_result(void)
 {
