@@ -6,7 +6,9 @@
  * volumes, so in the closer passes only those are tried that can still be the best. Between values of f at which
  * a volume's signal is all water, where its logarithm ends, the sum of squares is an analytic function of f:
  * a polynomial through a few values says where its minimum is, and how well it says so shows in its last terms.
- * Where a volume's logarithm ends near the pass, all values are tried.
+ * Where a volume's logarithm ends near the pass, all values are tried; and where there are so few volumes that the
+ * tissue can follow nearly any signal: what is left over then is small beside what it is the difference of, and
+ * changes over orders of magnitude within a pass.
  */
 #include "models/fwdti.h"
 
@@ -14,6 +16,9 @@
 #include <string.h>
 
 enum { UNKNOWNS = DMI_FWDTI_UNKNOWNS, FIRST_COUNT = 9, COUNT = 19 };
+
+/* With fewer volumes all values are tried. */
+enum { LEAST_VOLUMES = 2 * UNKNOWNS };
 
 /* One value of f and the tissue's fit with it. */
 typedef struct candidate {
@@ -82,7 +87,10 @@ static void pass_through(polynomial *a, double x, double y)
     a->c[a->n++] = y;
 }
 
-/* Its value less what its last two terms give, which is more than those that are missing would. */
+/*
+ * Its value less what those terms can give that are missing, by its last two. One alone can be small by chance, and of
+ * signals that no tissue has, the terms shrink slowly: hence three times the last, for one trial in thirty more.
+ */
 static double least(const polynomial *a, double x)
 {
     double product = 1, sum = a->c[0], term = 0, former = 0;
@@ -92,7 +100,7 @@ static double least(const polynomial *a, double x)
         term = a->c[j] * product;
         sum += term;
     }
-    return sum - fmax(fabs(term), 0.1 * fabs(former)); /* a term can be small by chance */
+    return sum - fmax(3 * fabs(term), 0.1 * fabs(former));
 }
 
 /* ---- a pass around what the one before found ---- */
@@ -159,7 +167,7 @@ static void look_closer(const dm_fwdti *model, const dm_fwdti_workspace *w, pass
 {
     const double centre = p->best.f, unit = 10 * p->step;
     polynomial a = {.n = 0};
-    if (!is_smooth(model, w, p, seeds)) {
+    if (model->n < LEAST_VOLUMES || !is_smooth(model, w, p, seeds)) {
         try_all(model, w, p);
         return;
     }
