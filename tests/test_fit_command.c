@@ -19,6 +19,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -539,6 +540,16 @@ static void test_lists_of_volumes_that_make_no_sense(void **state)
     assert_refused(&o, at("list.txt"), "'one 2", "a volume");
 }
 
+/* Near infinity every volume is. */
+static void test_shells_that_are_none(void **state)
+{
+    (void)state;
+    outcome o = FIT("--engine", "serial", "--shells", "0,inf");
+    assert_refused(&o, "--shells", "'inf'", "b-value");
+    o = FIT("--engine", "serial", "--shells", "0,5000");
+    assert_refused(&o, S64 "/dwi.bval", "5000", "0, 1000");
+}
+
 static void test_responses_and_folders_that_are_none(void **state)
 {
     (void)state;
@@ -564,6 +575,12 @@ static void test_usage(void **state)
     assert_says(o.err, "'7'");
     o = FIT("--chunks", "2", "--voxels-per-chunk", "2");
     assert_int_equal(o.status, 2);
+    o = FIT("--chunks", "999999999999");
+    assert_int_equal(o.status, 2);
+    assert_says(o.err, "1 to 2147483647");
+    o = FIT("--voxels-per-chunk", "999999999999");
+    assert_int_equal(o.status, 2);
+    assert_says(o.err, "1 to 2147483647");
     o = FIT("--engine", "steam");
     assert_int_equal(o.status, 2);
     assert_says(o.err, "processes, threads or serial");
@@ -651,6 +668,48 @@ static void test_a_killed_fit_leaves_nothing_half_written(void **state)
     }
 }
 
+/* One signal is enough while it waits for an input that nobody writes. */
+static void test_a_fit_that_waits_for_an_input_can_be_stopped(void **state)
+{
+    (void)state;
+    char out[256], pipe[256];
+    int status;
+    snprintf(out, sizeof out, "%s", at("out"));
+    snprintf(pipe, sizeof pipe, "%s", at("pipe"));
+    assert_int_equal(mkfifo(pipe, 0600), 0);
+    const char *const arguments[] = {"fit",    "csd",    "--dwi",  S64 "/dwi.nii.gz", "--bval",    pipe,
+                                     "--bvec", S64 "/dwi.bvec", "--out", out,        "--workers", "1", NULL};
+    pid_t pid = start(arguments, at("stdout"), at("stderr"));
+    /* Opened here once it is being opened there: from then on it waits for what is written. */
+    const int writer = open(pipe, O_WRONLY);
+    assert_true(writer >= 0);
+    assert_int_equal(kill(pid, SIGTERM), 0);
+    wait_at_most(pid, 20000);
+    const bool ended = waitpid(pid, &status, WNOHANG) == pid;
+    if (!ended) {
+        kill(pid, SIGKILL);
+        assert_int_equal(waitpid(pid, &status, 0), pid);
+    }
+    close(writer);
+    assert_true(ended && WIFSIGNALED(status) && WTERMSIG(status) == SIGTERM);
+    assert_false(exists(out));
+}
+
+/* As on a full disk; not the signal that says so to programs which do not look. */
+static void test_a_file_that_may_not_grow_is_an_error(void **state)
+{
+    (void)state;
+    struct rlimit former;
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &former), 0);
+    const struct rlimit little = {.rlim_cur = 64 << 10, .rlim_max = former.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &little), 0);
+    outcome o = FIT("--engine", "serial", "--float64");
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &former), 0);
+    assert_int_equal(o.status, 1);
+    assert_says(o.err, strerror(EFBIG));
+    assert_false(exists(at("out")));
+}
+
 int main(void)
 {
 #define CASE(name) cmocka_unit_test_setup_teardown(name, begin, end)
@@ -672,9 +731,12 @@ int main(void)
         CASE(test_gradients_that_do_not_fit),
         CASE(test_masks_that_do_not_fit),
         CASE(test_lists_of_volumes_that_make_no_sense),
+        CASE(test_shells_that_are_none),
         CASE(test_responses_and_folders_that_are_none),
         CASE(test_usage),
         CASE(test_a_killed_fit_leaves_nothing_half_written),
+        CASE(test_a_fit_that_waits_for_an_input_can_be_stopped),
+        CASE(test_a_file_that_may_not_grow_is_an_error),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -6,6 +6,7 @@
  */
 #include <errno.h>
 #include <float.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -174,6 +175,7 @@ static bool is_one_of(const char *text, const char *word, const char *option)
 
 int main(int argc, char **argv)
 {
+    signal(SIGXFSZ, SIG_IGN); /* a file that may not grow (ulimit -f) is an error with a message, as on a full disk */
     argc--, argv++;
     bool asks_help = argc > 0 && is_one_of(argv[0], "help", "--help");
     if (argc == 1 && is_one_of(argv[0], "version", "--version")) {

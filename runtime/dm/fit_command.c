@@ -54,12 +54,12 @@ static int take_number(const fit_command *c, int option, const char *text, fit_r
         break;
     case OPT_CHUNKS:
         if (!command_number(text, 1, INT32_MAX, &n))
-            return fit_usage(c, "--chunks", text, "a number from 1 on");
+            return fit_usage(c, "--chunks", text, "a number from 1 to 2147483647");
         r->cut.chunks = (size_t)n;
         break;
     default:
         if (!command_number(text, 1, INT32_MAX, &n))
-            return fit_usage(c, "--voxels-per-chunk", text, "a number from 1 on");
+            return fit_usage(c, "--voxels-per-chunk", text, "a number from 1 to 2147483647");
         r->cut.voxels_per_chunk = (size_t)n;
         break;
     }
@@ -145,7 +145,7 @@ static void note_signal(int signal)
 }
 
 /* Once: whoever asks a second time does not want to wait. */
-static void listen_for_signals(void)
+void fit_listen_for_signals(void)
 {
     struct sigaction action = {.sa_handler = note_signal, .sa_flags = SA_RESETHAND | SA_RESTART};
     sigaction(SIGINT, &action, NULL);
@@ -183,7 +183,6 @@ int fit_command_run(const fit_command *c, int argc, char **argv, void *own)
         return command_help(c->as);
     if (dm_init(&r.session) != DM_OK)
         return command_failed();
-    listen_for_signals();
     dm_status status = c->fit(&r, own);
     int result = status == DM_OK ? DM_EXIT_OK : command_failed();
     dm_shutdown();

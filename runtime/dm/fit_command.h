@@ -74,6 +74,12 @@ dm_status fit_check_figures(const fit_request *r) DM_NODISCARD;
 dm_status fit_read_signals(const fit_command *c, const fit_request *r, fit_inputs *in,
                            fit_times *times) DM_NODISCARD;
 
+/*
+ * From now on SIGINT and SIGTERM end the fit in order. Called before the first file is made. Until then they end the
+ * program where it stands: small files are read, and one may be a pipe that nobody ever writes to.
+ */
+void fit_listen_for_signals(void);
+
 /* DM_ERR_CANCELLED once SIGINT or SIGTERM came; asked before files get their names. */
 dm_status fit_check_stopped(void) DM_NODISCARD;
 

@@ -99,7 +99,7 @@ static int take_settings(int option, const char *text, dm_csd_settings *settings
         break;
     default:
         if (!command_number(text, 1, INT32_MAX, &n))
-            return fit_usage(&csd, "--max-iterations", text, "a number from 1 on");
+            return fit_usage(&csd, "--max-iterations", text, "a number from 1 to 2147483647");
         settings->max_iterations = (int)n;
         break;
     }
@@ -237,6 +237,7 @@ static dm_status fit_all(const fit_request *r, const csd_wish *wish, fit_inputs 
     fit_times times = {0};
     DM_TRY(fit_inputs_read(&r->files, in));
     DM_TRY(fit_inputs_choose_response(&r->files, in));
+    fit_listen_for_signals();
     DM_TRY(open_outputs(r, wish, in, o));
     DM_TRY(fit_check_figures(r));
     DM_TRY(fit_read_signals(&csd, r, in, &times));

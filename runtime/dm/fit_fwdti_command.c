@@ -252,6 +252,7 @@ static dm_status fit_all(const fit_request *r, const dm_fwdti_settings *settings
     fit_times times = {0};
     DM_TRY(fit_inputs_read(&r->files, in));
     DM_TRY(try_model(r, settings, in));
+    fit_listen_for_signals();
     DM_TRY(open_folder(r, &in->dwi->grid, folder));
     DM_TRY(fit_check_figures(r));
     DM_TRY(fit_read_signals(&fwdti, r, in, &times));

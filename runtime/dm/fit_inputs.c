@@ -3,6 +3,7 @@
  */
 #include <ctype.h>
 #include <errno.h>
+#include <float.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -168,7 +169,7 @@ static dm_status parse_shells(const char *text, double shells[MOST_SHELLS], size
     for (*n = 0; *n < MOST_SHELLS;) {
         char *end;
         shells[(*n)++] = strtod(text, &end);
-        bool good = end != text && shells[*n - 1] >= 0;
+        bool good = end != text && shells[*n - 1] >= 0 && shells[*n - 1] <= DBL_MAX;
         if (good && !*end)
             return DM_OK;
         if (!good || *end != ',')
