@@ -2,13 +2,13 @@
  * fwdti_grid.c - the best fraction of free water on the grid of the linear fit (Neto Henriques et al.
  * 2017): 9 values, then passes of 19, each ten times closer around the best of the one before.
  *
- * Found is what trying all 47 finds, by some 17 (test_models_fwdti_grid). A value costs two sweeps over the
- * volumes, so in the closer passes only those are tried that can still be the best. Between values of f at which
- * a volume's signal is all water, where its logarithm ends, the sum of squares is an analytic function of f:
- * a polynomial through a few values says where its minimum is, and how well it says so shows in its last terms.
- * Where a volume's logarithm ends near the pass, all values are tried; and where there are so few volumes that the
- * tissue can follow nearly any signal: what is left over then is small beside what it is the difference of, and
- * changes over orders of magnitude within a pass.
+ * Found is what trying all 47 finds, by some 17 (test_models_fwdti_grid; of signals made to mislead it, in all but one
+ * of a million). A value costs two sweeps over the volumes, so in the closer passes only those are tried that can
+ * still be the best. Between values of f at which a volume's signal is all water, where its logarithm ends, the sum of
+ * squares is an analytic function of f: a polynomial through a few values says where its minimum is, and how well it
+ * says so shows in its last terms. Where a volume's logarithm ends near the pass, all values are tried; and where there
+ * are so few volumes that the tissue can follow nearly any signal: what is left over then is small beside what it is
+ * the difference of, and changes over orders of magnitude within a pass.
  */
 #include "models/fwdti.h"
 
