@@ -138,12 +138,21 @@ void dmi_worker_destroy(dmi_worker *worker)
 
 enum { FD_D, FD_OWN_RW, FD_OWN_RO, FD_DRIVER_BELL, FD_SUPERVISOR_BELL, FD_BELL, FD_SERVICE_BELL, FDS };
 
+/* Its own look at what differs, for the driver may have sent tasks before it heard our hello. */
+static dm_status check_version(const dmi_control *welcome)
+{
+    if (welcome->kind != DMI_CONTROL_WELCOME || welcome->fd_count != FDS || welcome->abi != DMI_ABI)
+        return dmi_error(DM_ERR_VERSION, "driver and worker speak different versions");
+    if (welcome->functions != dmi_registry_hash())
+        return dmi_error(DM_ERR_VERSION, "driver and worker have registered different remote functions");
+    return DM_OK;
+}
+
 /* Map D and our own segment; take the rest of the welcome. */
 static dm_status settle_in(dmi_worker *worker, const dmi_control *welcome)
 {
     const int *fds = welcome->fds;
-    if (welcome->kind != DMI_CONTROL_WELCOME || welcome->fd_count != FDS || welcome->abi != DMI_ABI)
-        return dmi_error(DM_ERR_VERSION, "driver and worker speak different versions");
+    DM_TRY(check_version(welcome));
     DM_TRY(dmi_segment_attach(&worker->d, -1, fds[FD_D], welcome->d_bytes));
     DM_TRY(dmi_segment_attach(&worker->own, fds[FD_OWN_RW], fds[FD_OWN_RO], welcome->bytes));
     dmi_segment_close_fds(&worker->d);
