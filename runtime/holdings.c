@@ -245,8 +245,10 @@ dm_ref dmi_inside_ref_of_record(dmi_worker *worker, uint32_t record)
 {
     dm_ref ref;
     dmi_holding *holding = dmi_holding_new(worker, DMI_HOLD_RECORD, &ref);
-    if (holding)
+    if (holding) {
         holding->record = record;
+        holding->lent = 1;
+    }
     return ref;
 }
 
@@ -297,11 +299,13 @@ void dmi_holding_let_go_if_unused(dmi_worker *worker, dmi_holding *holding)
         dmi_holding_let_go(worker, holding);
 }
 
+/* Of several holds the first to go is the one that the task would drop at its end, so that retained ones stay beyond
+ * it; but the last if it is lent, for then each release belongs to a dm_retain. */
 dm_status dmi_inside_release(dmi_worker *worker, dm_ref ref)
 {
     dmi_holding *holding = NULL;
     DM_TRY(dmi_holding_of(worker, ref, &holding));
-    if (holding->holds == 1u + holding->kept)
+    if (!holding->lent || holding->holds == 1u + holding->kept)
         dmi_holding_disown(holding);
     if (holding->holds == holding->kept)
         return dmi_error(DM_ERR_STALE, "ref %#llx has been released", (unsigned long long)ref.id);

@@ -26,7 +26,8 @@ typedef enum dmi_hold {
 
 typedef struct dmi_holding {
     uint8_t kind;
-    uint8_t owned; /* one of `holds` is the running task's, dropped at its end */
+    uint8_t owned : 1, /* one of `holds` is the running task's, dropped at its end */
+        lent : 1;      /* and need not be released: the ref of an argument */
     uint16_t seq;  /* of the cell */
     uint16_t generation;
     uint16_t status;

@@ -474,7 +474,10 @@ DM_API dm_ref dm_put_value(dm_value value);
 DM_API dm_status dm_cancel(dm_ref ref);
 DM_API dm_status dm_cancel_within(dm_ref ref, int64_t grace_ms);
 
-/* One more hold on a value, or one less. A wrong ref is DM_ERR_STALE or DM_ERR_BADREF, nothing done. */
+/*
+ * One more hold on a value, or one less. A wrong ref is DM_ERR_STALE or DM_ERR_BADREF, nothing done. When a task ends,
+ * what was its own is dropped, what it retained and did not release stays.
+ */
 DM_API dm_status dm_retain(dm_ref ref);
 DM_API dm_status dm_release(dm_ref ref);
 

@@ -224,6 +224,30 @@ DM_REMOTE(nested_keeps)
     return dm_return(call, 1);
 }
 
+/* The same of a list's: what goes with the list is this task's own hold. */
+DM_REMOTE(nested_keeps_of_a_list)
+{
+    dm_ref_list list;
+    DM_TRY(dm_arg(call, 0, &list));
+    nested_kept = list.refs[0];
+    DM_TRY(dm_retain(nested_kept));
+    dm_ref_list_release(&list);
+    return dm_return(call, 1);
+}
+
+/* Holds what it was given for a while: nothing is left of that. */
+DM_REMOTE(nested_holds_for_a_while)
+{
+    dm_ref ref;
+    dm_view view;
+    DM_TRY(dm_arg(call, 0, &ref));
+    DM_TRY(dm_retain(ref));
+    DM_TRY(dm_release(ref));
+    DM_TRY(dm_get(ref, &view));
+    dm_view_release(&view);
+    return dm_return(call, 1);
+}
+
 /* Hands on what another keeps: a hold of its own, which ends with it. */
 DM_REMOTE(nested_returns_kept)
 {
@@ -377,6 +401,14 @@ static void nested_keeping(dm_engine engine)
     assert_true(nested_real(dm_remote(nested_sum_of_array, inner)) == 7.5);
     dm_release(outer);
     dm_release(inner);
+    assert_true(nested_real(dm_remote(nested_reads_kept)) == 7.5);
+    nested_gone();
+    ref = dm_put(&DM_ARRAY(numbers, DM_F64, 1000));
+    assert_int_equal(nested_int(dm_remote(nested_holds_for_a_while, ref)), 1);
+    dm_ref list = dm_put(&DM_REF_LIST(&ref, 1));
+    dm_release(ref);
+    assert_int_equal(nested_int(dm_remote(nested_keeps_of_a_list, list)), 1);
+    dm_release(list);
     assert_true(nested_real(dm_remote(nested_reads_kept)) == 7.5);
     nested_gone();
     dm_shutdown();
