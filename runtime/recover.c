@@ -257,18 +257,28 @@ void dmi_session_break(dmi_session *session, dm_status status, const char *reaso
 
 /* ---- time limits and names ---- */
 
+/* Short tasks are claimed in groups, and told to be done with the last of one; but they run in order, so the first
+ * without a result is the one that runs. */
+static uint32_t first_without_result(dmi_session *session, const dmi_lane *lane)
+{
+    uint64_t claim = dmi_word_load(&lane->up->claim), done = dmi_word_load(&lane->up->done);
+    uint64_t end = claim < lane->pushed ? claim : lane->pushed;
+    for (uint64_t i = done < lane->reaped ? lane->reaped : done; i < end; i++) {
+        uint32_t link = lane->sent[i % DMI_RING];
+        if (link != 0 && !dmi_is_sent_here(session, lane, link - 1))
+            return link - 1;
+    }
+    return UINT32_MAX;
+}
+
 uint32_t dmi_lane_runs(dmi_session *session, const dmi_lane *lane)
 {
     if (lane->state != DMI_LANE_SERVING)
         return UINT32_MAX;
     uint64_t nested = dmi_word_load(&lane->up->nested);
-    uint64_t claim = dmi_word_load(&lane->up->claim), done = dmi_word_load(&lane->up->done);
-    uint64_t index = DMI_VOID;
-    if (nested != 0)
-        index = nested - 1;
-    else if (claim > done)
-        index = dmi_word_load(&lane->down->ring[done % DMI_RING]);
-    return index < session->task_high ? (uint32_t)index : UINT32_MAX;
+    if (nested == 0)
+        return first_without_result(session, lane);
+    return nested - 1 < session->task_high ? (uint32_t)(nested - 1) : UINT32_MAX;
 }
 
 const char *dmi_lane_running(dmi_session *session, const dmi_lane *lane)

@@ -369,6 +369,29 @@ static void a_hanging_task_is_ended(void **state)
     assert_no_residue(&before);
 }
 
+/* Short tasks are claimed by the dozen, and told to be done together. */
+static void a_hanging_task_amid_short_ones(void **state)
+{
+    (void)state;
+    enum { SHORT = 4000, AMID = 6, ROUNDS = 5 };
+    static dm_ref refs[SHORT];
+    begin(1, DM_NONE, 0);
+    for (int round = 0; round < ROUNDS; round++) {
+        for (int i = 0; i < SHORT; i++)
+            refs[i] = i == SHORT - AMID ? dm_remote_with((&(dm_task_options){.limit_ms = 30}), stops)
+                                        : dm_remote(squares, i);
+        for (int i = 0; i < SHORT; i++) {
+            int x;
+            if (i == SHORT - AMID)
+                assert_refused(dm_get_within(refs[i], (void *)NULL, WATCH_PATIENCE_MS), DM_ERR_TASK_TIMEOUT, "stops");
+            else
+                assert_ok(dm_get_within(refs[i], &x, WATCH_PATIENCE_MS));
+            dm_release(refs[i]);
+        }
+    }
+    dm_shutdown();
+}
+
 static void a_hanging_task_is_retried(void **state)
 {
     (void)state;
@@ -700,6 +723,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(without_its_descriptors),
     cmocka_unit_test(retries_can_be_set),
     cmocka_unit_test(a_hanging_task_is_ended),
+    cmocka_unit_test(a_hanging_task_amid_short_ones),
     cmocka_unit_test(a_hanging_task_is_retried),
     cmocka_unit_test(a_poison_task_beside_good_ones),
     cmocka_unit_test(idle_workers_are_replaced),
