@@ -185,18 +185,12 @@ void dmi_cancel_child(dmi_session *session, uint32_t maker, uint32_t index)
 
 /* ---- a look at one ---- */
 
-/* Does the lane's worker have it on its stack? Ring entries run in order: the first without a result. */
+/* Does the lane's worker have it on its stack? */
 static bool is_running(dmi_session *session, const dmi_lane *lane, uint32_t index)
 {
     if (dmi_task_at(session, index)->flags & DMI_TASK_NESTED)
         return lane->run_now != index + 1 || dmi_word_load(&lane->up->nested) == index + 1u;
-    uint64_t claim = dmi_word_load(&lane->up->claim);
-    for (uint64_t i = lane->reaped; i < claim && i < lane->pushed; i++) {
-        uint32_t link = lane->sent[i % DMI_RING];
-        if (link != 0 && !dmi_is_sent_here(session, lane, link - 1))
-            return link == index + 1;
-    }
-    return false;
+    return dmi_lane_runs_in_order(session, lane) == index;
 }
 
 /* Where workers are threads, nobody can be killed. */

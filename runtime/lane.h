@@ -117,6 +117,10 @@ void dmi_lane_account(dmi_session *session, uint32_t index);
 /* The record that its worker runs; UINT32_MAX if it is idle. (runtime/recover.c) */
 uint32_t dmi_lane_runs(dmi_session *session, const dmi_lane *lane);
 
+/* The same of its ring alone. Short tasks are claimed in groups, and told to be done with the last of one; but they run
+ * in order, so it is the first that is claimed and has no result. (runtime/recover.c) */
+uint32_t dmi_lane_runs_in_order(dmi_session *session, const dmi_lane *lane);
+
 /* Kill a worker, for this reason. */
 void dmi_lane_condemn(dmi_lane *lane, dm_status why);
 

@@ -257,13 +257,10 @@ void dmi_session_break(dmi_session *session, dm_status status, const char *reaso
 
 /* ---- time limits and names ---- */
 
-/* Short tasks are claimed in groups, and told to be done with the last of one; but they run in order, so the first
- * without a result is the one that runs. */
-static uint32_t first_without_result(dmi_session *session, const dmi_lane *lane)
+uint32_t dmi_lane_runs_in_order(dmi_session *session, const dmi_lane *lane)
 {
-    uint64_t claim = dmi_word_load(&lane->up->claim), done = dmi_word_load(&lane->up->done);
-    uint64_t end = claim < lane->pushed ? claim : lane->pushed;
-    for (uint64_t i = done < lane->reaped ? lane->reaped : done; i < end; i++) {
+    uint64_t claim = dmi_word_load(&lane->up->claim);
+    for (uint64_t i = lane->reaped; i < claim && i < lane->pushed; i++) {
         uint32_t link = lane->sent[i % DMI_RING];
         if (link != 0 && !dmi_is_sent_here(session, lane, link - 1))
             return link - 1;
@@ -277,7 +274,7 @@ uint32_t dmi_lane_runs(dmi_session *session, const dmi_lane *lane)
         return UINT32_MAX;
     uint64_t nested = dmi_word_load(&lane->up->nested);
     if (nested == 0)
-        return first_without_result(session, lane);
+        return dmi_lane_runs_in_order(session, lane);
     return nested - 1 < session->task_high ? (uint32_t)(nested - 1) : UINT32_MAX;
 }
 
