@@ -189,7 +189,8 @@ static bool get_shown(dmi_session *session, dm_ref ref, dm_into into, void *out,
     return got;
 }
 
-static DMI_APART dm_status get_less_quickly(dmi_session *session, dm_ref ref, dm_into into, void *out, int64_t timeout_ms)
+static DMI_APART dm_status get_less_quickly(dmi_session *session, dm_ref ref, dm_into into, void *out,
+                                            int64_t timeout_ms)
 {
     dm_status status;
     if (get_shown(session, ref, into, out, &status))

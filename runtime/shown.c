@@ -124,7 +124,8 @@ static bool is_shown(dmi_shown *shown, uint64_t id)
 
 int dmi_shown_read(dmi_shown *shown, uint64_t id)
 {
-    if (atomic_load_explicit(&shown->count, memory_order_relaxed) == 0 || (uint32_t)id >= DMI_MAX_RECORDS || (id & FLAG) || id >> 32 == 0)
+    bool is_ref = (uint32_t)id < DMI_MAX_RECORDS && !(id & FLAG) && id >> 32 != 0;
+    if (!is_ref || atomic_load_explicit(&shown->count, memory_order_relaxed) == 0)
         return DMI_SHOWN_NOT;
     int at = claim(shown, id);
     if (at < 0 || is_shown(shown, id))

@@ -138,7 +138,8 @@ static int play_round(uint64_t seed, const residue *before)
     char said[4096];
     setting s = setting_of(seed);
     printf("seed %llu: %s%s%s%s, %d workers, %d players, store %zu MiB: ", (unsigned long long)seed,
-           s.dawdles ? "slow " : "", s.is_moody ? "moody " : "", s.hangs ? "hanging " : "", s.engine == DM_ENGINE_THREADS ? "threads" : "processes", s.workers, s.players,
+           s.dawdles ? "slow " : "", s.is_moody ? "moody " : "", s.hangs ? "hanging " : "",
+           s.engine == DM_ENGINE_THREADS ? "threads" : "processes", s.workers, s.players,
            s.options.store_bytes >> 20);
     fflush(stdout);
     int wrong = play_in_session(seed, &s);

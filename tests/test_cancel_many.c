@@ -4,8 +4,7 @@
  */
 #include <stdatomic.h>
 
-#include "runtime/session.h"
-#include "runtime/walker.h"
+#include "tests/support/lawful.h"
 #include "tests/support/notes.h"
 #include "tests/support/test.h"
 
@@ -50,18 +49,6 @@ static void begin(int workers)
     session_begin_with(&(dm_options){.engine = DM_ENGINE_PROCESSES, .workers = workers, .log = driver_no_log});
 }
 
-static void assert_laws_hold(void)
-{
-#if defined(DM_DEBUG) && DM_DEBUG
-    char said[400];
-    dmi_role_take(&dmi_the_session->role);
-    const char *broken = dmi_session_walk(dmi_the_session, said, sizeof said);
-    dmi_role_leave(&dmi_the_session->role);
-    if (broken)
-        fail_msg("%s", broken);
-#endif
-}
-
 static void end(void)
 {
     dm_stats stats = {0};
@@ -101,7 +88,7 @@ static void in_order(size_t (*order)(size_t i, size_t n))
     for (size_t i = 0; i < MANY; i++)
         if (order(i, MANY) % LEFT != 0)
             assert_ok(dm_cancel(refs[order(i, MANY)]));
-    assert_laws_hold();
+    assert_lawful();
     atomic_store(&common->open, true);
     for (size_t i = 0; i < MANY; i++) {
         dm_status status = dm_get(refs[i], &x);
@@ -144,13 +131,13 @@ static void one_of_two_is_there(void **state)
         refs[i] = i % 3 ? dm_remote(adds, first, second, i) : dm_remote(adds, second, first, first, second, i);
     for (int i = 0; i < FEW; i += 5)
         assert_ok(dm_cancel(refs[i]));
-    assert_laws_hold();
+    assert_lawful();
     atomic_store(&common->open, true);
     assert_ok(dm_get(first, &x));
-    assert_laws_hold();
+    assert_lawful();
     for (int i = 1; i < FEW; i += 5)
         assert_ok(dm_cancel(refs[i]));
-    assert_laws_hold();
+    assert_lawful();
     atomic_store(&common->open_second, true);
     for (int i = 0; i < FEW; i++) {
         dm_status status = dm_get(refs[i], &x);
@@ -159,7 +146,7 @@ static void one_of_two_is_there(void **state)
             assert_int_equal(x, (i % 3 ? 10 : 20) + i);
         assert_ok(dm_release(refs[i]));
     }
-    assert_laws_hold();
+    assert_lawful();
     assert_ok(dm_release(first));
     assert_ok(dm_release(second));
     end();

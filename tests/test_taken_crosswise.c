@@ -8,7 +8,8 @@
 #include "runtime/session.h"
 #include "tests/support/test.h"
 
-enum { GROUPS = 40, HANDED = 4, TAKERS = 2, ALL = GROUPS * HANDED, ROUNDS = 10, WORKERS = 3 /* one of them waits at the gate */, STORE = 64 << 20 };
+enum { GROUPS = 40, HANDED = 4, TAKERS = 2, ALL = GROUPS * HANDED, ROUNDS = 10, STORE = 64 << 20 };
+enum { WORKERS = 3 }; /* one of them waits at the gate */
 
 /* ---- tasks ---- */
 
