@@ -220,9 +220,9 @@ static void runs_are_compared_with_themselves(void **state)
     assert_true(study_best(points, 3, 2) == &points[1]);
     assert_null(study_best(points, 3, 4));
     assert_int_equal(study_points(&t, "fwdtim", STUDY_AUTO, points, 8), 1);
-    const study_ratio chosen = study_against_best(&t, "fwdtim", STUDY_AUTO, 2);
+    const study_ratio chosen = study_against_best(&t, "fwdtim", STUDY_AUTO, 0, 2);
     assert_true(chosen.median == 1.5 && chosen.low == 1.5 && chosen.high == 1.5 && chosen.runs == 2 && !chosen.sure);
-    assert_int_equal(study_against_best(&t, "fwdtim", STUDY_MAP, 2).runs, 0);
+    assert_int_equal(study_against_best(&t, "fwdtim", STUDY_MAP, 0, 2).runs, 0);
     assert_true(study_serial(&t, "fwdtim") == 18);
     study_table_close(&t);
 }
@@ -239,8 +239,10 @@ static void luck_is_no_merit(void **state)
         add(&t, STUDY_CHUNKS, 64, 2, run, run == 1 ? 8 : 1);
         add(&t, STUDY_AUTO, 16, 2, run, 9);
     }
-    const study_ratio chosen = study_against_best(&t, "fwdtim", STUDY_AUTO, 2);
+    const study_ratio chosen = study_against_best(&t, "fwdtim", STUDY_AUTO, 0, 2);
     assert_true(chosen.low == 9 / 8. && chosen.high == 9 / 6. && chosen.median == (9 / 8. + 9 / 6.) / 2);
+    const study_ratio many = study_against_best(&t, "fwdtim", STUDY_CHUNKS, 64, 2); /* 8 of 8, then 1 of 6 */
+    assert_true(many.runs == 2 && many.low == 1 / 6. && many.high == 1);
     study_table_close(&t);
 }
 
@@ -282,7 +284,7 @@ static void bytes_on_disk_are_summed(void **state)
     assert_true(study_disk_of(&again, "never", "value", &d));
     assert_true(d.peak == 100 && d.end == 7 && d.killed == 1);
     assert_true(d.mean == (0 + 100 + 50 * 2) / 4.);
-    assert_true(d.beyond == 349 - 99 && d.away == 260 && d.unpacked == 100);
+    assert_true(d.beyond == 349 - 99 && d.away == 260 && d.unpacked == 100 && d.store == 99);
     assert_true(d.spilled == 200 && d.stored == 100 && d.once == 500);
     assert_false(study_disk_of(&again, "auto", "value", &d));
     study_spill_table_close(&t);

@@ -3,6 +3,7 @@
  */
 #include "bench/study/protocol/study_report.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "bench/study/protocol/study_model.h"
@@ -85,35 +86,63 @@ static void put_best(const study_table *t, FILE *to)
 
 /* ---- many chunks ---- */
 
+/* Of the whole image, a fit's tasks have none outside of the mask. 0: the shape is none. */
+static double voxels_of(const study_table *t)
+{
+    long x, y, z;
+    return sscanf(t->rows[0].data_shape, "(%ld, %ld, %ld", &x, &y, &z) == 3 ? (double)x * (double)y * (double)z : 0;
+}
+
+/* As many voxels a task as in the study's smallest, or the nearest that there is. */
+static bool is_studys_smallest(double voxels_a_task)
+{
+    enum { STUDYS = 112 };
+    return voxels_a_task > STUDYS / M_SQRT2 && voxels_a_task <= STUDYS * M_SQRT2;
+}
+
+static void put_many_row(const study_table *t, int m, const study_point *p, const study_point *best, FILE *to)
+{
+    const study_ratio r = study_against_best(t, study_models[m].name, STUDY_CHUNKS, p->chunks, p->cpus);
+    const double each = (r.median - 1) * study_serial(t, study_models[m].name) / best->median * p->cpus;
+    fprintf(to, "| %s | %d | %lld | %.4g | %.3f | %.3f (%.3f..%.3f) | %d%s | %.1f us |\n", study_models[m].title,
+            p->cpus, (long long)p->chunks, voxels_of(t) / (double)p->chunks, p->median / p->cpus, 1 / r.median, 1 / r.high,
+            1 / r.low, r.runs, r.sure ? "" : ", least and most", each / (double)p->chunks * 1e6);
+}
+
 static void put_many_rows(const study_table *t, int m, FILE *to)
 {
     const size_t n = points_of(t, m, STUDY_CHUNKS);
-    const double serial = study_serial(t, study_models[m].name);
     for (size_t i = 0; i < n; i++) {
-        const study_point *p = &points[i], *best = study_best(points, n, p->cpus);
-        if ((p->chunks < 4096 && i + 1 < n && points[i + 1].cpus == p->cpus))
-            continue;
-        const double each = (serial / p->median - serial / best->median) * p->cpus / (double)p->chunks;
-        fprintf(to, "| %s | %d | %lld | %.3f | %.3f | %.1f us |\n", study_models[m].title, p->cpus,
-                (long long)p->chunks, p->median / p->cpus, p->median / best->median, each * 1e6);
+        const bool last = i + 1 == n || points[i + 1].cpus != points[i].cpus;
+        if (points[i].chunks >= 4096 || last || is_studys_smallest(voxels_of(t) / (double)points[i].chunks))
+            put_many_row(t, m, &points[i], study_best(points, n, points[i].cpus), to);
     }
     const study_published *ray = published(study_models[m].name, 32);
     if (n && ray)
-        fprintf(to, "| %s, Ray, as published | 32 | 32768 | %.2f | %.2f | |\n", study_models[m].title,
+        fprintf(to, "| %s, Ray, as published | 32 | 32768 | 112 | %.2f | %.2f | | |\n", study_models[m].title,
                 ray->many / ray->cpus, ray->many / ray->best);
 }
 
 static void put_many(const study_table *t, FILE *to)
 {
     begin(to, "many");
-    fprintf(to, "| model | CPUs | chunks | efficiency per CPU | of that at the best chunking | CPU time more, each "
-                "task |\n|---|---|---|---|---|---|\n");
+    fprintf(to, "| model | CPUs | chunks | voxels a task | efficiency per CPU | of that of the best of the other runs "
+                "| runs | CPU time more, each task |\n|---|---|---|---|---|---|---|---|\n");
     for (int m = 0; m < STUDY_MODELS; m++)
         put_many_rows(t, m, to);
     end(to);
 }
 
 /* ---- automatic chunks ---- */
+
+static void put_ratio_row(const study_table *t, int m, const char *who, const study_row *first, const study_point *best,
+                          int64_t chunks, FILE *to)
+{
+    const study_ratio r = study_against_best(t, study_models[m].name, first->engine, chunks, best->cpus);
+    fprintf(to, "| %s | %d | %s | %lld | %lld | %.1f (%.1f..%.1f) | %d%s |\n", study_models[m].title, best->cpus, who,
+            (long long)first->num_chunks, (long long)best->chunks, 100 * r.median, 100 * r.low, 100 * r.high, r.runs,
+            r.sure ? "" : ", least and most");
+}
 
 static void put_automatic_row(const study_table *t, int m, const char *who, const char *engine,
                               const study_point *best, FILE *to)
@@ -122,18 +151,26 @@ static void put_automatic_row(const study_table *t, int m, const char *who, cons
     snprintf(first.model, sizeof first.model, "%s", study_models[m].name);
     snprintf(first.engine, sizeof first.engine, "%s", engine);
     const study_row *chosen = study_table_find(t, &first);
-    const study_ratio r = study_against_best(t, study_models[m].name, engine, best->cpus);
-    if (r.runs && chosen)
-        fprintf(to, "| %s | %d | %s | %lld | %lld | %.1f (%.1f..%.1f) | %d%s |\n", study_models[m].title, best->cpus, who,
-                (long long)chosen->num_chunks, (long long)best->chunks, 100 * r.median, 100 * r.low, 100 * r.high, r.runs,
-                r.sure ? "" : ", least and most");
+    if (chosen)
+        put_ratio_row(t, m, who, chosen, best, 0, to);
+}
+
+/* Beside them: tasks as small as the study's smallest. */
+static void put_smallest_rows(const study_table *t, int m, const study_point *best, const study_point *all, size_t n,
+                              FILE *to)
+{
+    for (size_t i = 0; i < n; i++) {
+        study_row at = {.num_chunks = all[i].chunks, .engine = STUDY_CHUNKS};
+        if (all[i].cpus == best->cpus && is_studys_smallest(voxels_of(t) / (double)at.num_chunks))
+            put_ratio_row(t, m, "the study's smallest task", &at, best, at.num_chunks, to);
+    }
 }
 
 static void put_automatic(const study_table *t, FILE *to)
 {
     begin(to, "automatic");
-    fprintf(to, "| model | CPUs | chosen by | chunks, run 1 | best of the sweep | time, per cent of the best of the other runs | runs "
-                "|\n|---|---|---|---|---|---|---|\n");
+    fprintf(to, "| model | CPUs | chosen by | chunks | best of the sweep | time, per cent of the best of the other runs "
+                "| runs |\n|---|---|---|---|---|---|---|\n");
     for (int m = 0; m < STUDY_MODELS; m++) {
         const size_t n = points_of(t, m, STUDY_CHUNKS);
         for (size_t i = 0; i < n; i++) {
@@ -142,6 +179,7 @@ static void put_automatic(const study_table *t, FILE *to)
             const study_point *best = study_best(points, n, points[i].cpus);
             put_automatic_row(t, m, "`dm fit`", STUDY_AUTO, best, to);
             put_automatic_row(t, m, "`dm_map`", STUDY_MAP, best, to);
+            put_smallest_rows(t, m, best, points, n, to);
         }
     }
     end(to);
@@ -175,19 +213,26 @@ static void put_disk(const study_spill_table *spill, FILE *to)
     end(to);
 }
 
-/* What `auto` has on the disk at most, and what it must have: what is alive and has no room in the store. */
+/* Spilling begins when this share of the store is used: the default of dm_options.spill_threshold. */
+static const double spills_at = 0.8;
+
+/* What `auto` has on the disk at most, and what it must have: what is alive and has no room in the store, or in the
+ * part of it that is filled before spilling begins. */
 static void put_live(const study_spill_table *spill, FILE *to)
 {
     study_disk d;
     begin(to, "live");
-    fprintf(to, "| arguments | alive, beyond the store, MiB | on the disk only, MiB | per cent of that | all on the disk, "
-                "uncompressed, MiB | per cent | as it lies there, MiB | per cent |\n"
-                "|---|---|---|---|---|---|---|---|\n");
-    for (int a = 0; a < ARGUMENTS; a++)
-        if (study_disk_of(spill, "auto", arguments[a], &d) && d.beyond > 0)
-            fprintf(to, "| %s | %.1f | %.1f | %.0f | %.1f | %.0f | %.1f | %.0f |\n",
-                    a == 0 ? "by value" : "put once", mib(d.beyond), mib(d.away), 100 * d.away / d.beyond,
-                    mib(d.unpacked), 100 * d.unpacked / d.beyond, mib(d.peak), 100 * d.peak / d.beyond);
+    fprintf(to, "| arguments | alive, beyond the store, MiB | beyond %.1f of it, MiB | on the disk only, MiB | per cent "
+                "of the one, of the other | all on the disk, uncompressed, MiB | as it lies there, MiB | per cent of the "
+                "one, of the other |\n|---|---|---|---|---|---|---|---|\n", spills_at);
+    for (int a = 0; a < ARGUMENTS; a++) {
+        if (!study_disk_of(spill, "auto", arguments[a], &d) || d.beyond <= 0)
+            continue;
+        const double sooner = d.beyond + (1 - spills_at) * d.store;
+        fprintf(to, "| %s | %.1f | %.1f | %.1f | %.0f, %.0f | %.1f | %.1f | %.0f, %.0f |\n",
+                a == 0 ? "by value" : "put once", mib(d.beyond), mib(sooner), mib(d.away), 100 * d.away / d.beyond,
+                100 * d.away / sooner, mib(d.unpacked), mib(d.peak), 100 * d.peak / d.beyond, 100 * d.peak / sooner);
+    }
     end(to);
 }
 

@@ -90,7 +90,7 @@ bool study_tell_scaling(const study_figure *figure, const study_table *table, co
 
 static void put_ratio(FILE *to, const study_table *table, const char *model, const char *engine, int cpus, int place)
 {
-    const study_ratio r = study_against_best(table, model, engine, cpus);
+    const study_ratio r = study_against_best(table, model, engine, 0, cpus);
     if (r.runs > 0)
         fprintf(to, "%d %.5g %.5g %.5g\n", place, 100 * r.median, 100 * r.low, 100 * r.high);
 }

@@ -142,12 +142,12 @@ static const study_row *best_elsewhere(const study_table *t, const study_row *ro
     return study_table_find(t, &like);
 }
 
-study_ratio study_against_best(const study_table *t, const char *model, const char *engine, int cpus)
+study_ratio study_against_best(const study_table *t, const char *model, const char *engine, int64_t chunks, int cpus)
 {
     double ratios[MOST_RUNS];
     size_t n = 0;
     for (const study_row *row = t->rows; row < t->rows + t->count && n < MOST_RUNS; row++) {
-        if (!is_of(row, model, engine) || row->cpu_count != cpus)
+        if (!is_of(row, model, engine) || row->cpu_count != cpus || (chunks && row->num_chunks != chunks))
             continue;
         const study_row *best = best_elsewhere(t, row);
         if (best)
@@ -213,5 +213,6 @@ bool study_disk_of(const study_spill_table *t, const char *policy, const char *a
     disk->once = (double)second->spilled - disk->spilled * (double)second->models;
     disk->seconds = (last->seconds - first->seconds) / (double)last->models;
     disk->voxels = (double)last->voxels;
+    disk->store = (double)last->store;
     return true;
 }

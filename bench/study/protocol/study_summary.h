@@ -26,16 +26,16 @@ const study_point *study_best(const study_point *points, size_t n, int cpus);
 double study_serial(const study_table *t, const char *model);
 
 /*
- * How many times as long an engine that chooses its chunks took as the best number of chunks, run by run; the best by the
- * medians of the *other* runs: of sixteen numbers one is always lucky in the run at hand, and that is no merit. Of one
- * run alone, the best of that.
+ * How many times as long a place in the sweep took as the best number of chunks, run by run; the best by the medians of
+ * the *other* runs: of sixteen numbers one is always lucky in the run at hand, and that is no merit. Of one run alone,
+ * the best of that. `chunks` 0: however many, as an engine chose that chooses them itself.
  */
 typedef struct study_ratio {
     double median, low, high; /* between the two the median lies, 19 times of 20 */
     bool sure;                /* false: of so few runs that can't be said; low and high are the least and the most */
     int runs;
 } study_ratio;
-study_ratio study_against_best(const study_table *t, const char *model, const char *engine, int cpus);
+study_ratio study_against_best(const study_table *t, const char *model, const char *engine, int64_t chunks, int cpus);
 
 /* Ray's, as published. */
 typedef struct study_published {
@@ -58,7 +58,7 @@ typedef struct study_disk {
     double spilled, stored;         /* bytes of a model after the first */
     double once;                    /* bytes beyond that, of the first */
     double seconds;                 /* of a model */
-    double voxels;
+    double voxels, store;           /* of a model; bytes that the store holds */
 } study_disk;
 
 /* False: the table has no run of it. */

@@ -127,8 +127,8 @@ static study_row row_of(const sweep *s, const char *engine, int cpus, int run, i
 
 /*
  * What is measured in one session, in order. Each run begins elsewhere in the same round: a machine that grows slower
- * within a minute would else have the same rows pay for it in each run, most of all the last, which are the automatic ones.
- * Returns how many.
+ * within a minute would else have the same rows pay for it in each run, most of all the last, which are the automatic
+ * ones. Returns how many.
  */
 enum { MOST_ROWS = 64 };
 
