@@ -17,7 +17,7 @@
 
 static const char question[] = "what_does_spilling_cost";
 
-enum { PART = 4 << 20, PARTS = 32 };
+enum { PART = 4 << 20, PARTS = 256 };
 
 typedef struct spill_case {
     const char *out, *back;

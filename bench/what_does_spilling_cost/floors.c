@@ -49,7 +49,7 @@ static size_t room;
 static char *stages;          /* STAGE for each thread, */
 static __thread char *stage; /* and which is mine */
 static int fd = -1;
-static size_t stored[PARTS];
+static size_t *stored; /* by part */
 
 static void die(const char *what)
 {
@@ -250,11 +250,13 @@ int main(int argc, char **argv)
     raw = memory(parts * PART);
     back = memory(parts * PART);
     coded = chosen->disk ? NULL : memory(parts * room);
+    stored = (size_t *)(void *)memory(parts * sizeof *stored);
     stages = memory(thread_count() * STAGE);
     for (int i = 0; i < CASES; i++)
         run_case(&cases[i]);
     free(raw);
     free(back);
     free(coded);
+    free(stored);
     free(stages);
 }
