@@ -187,7 +187,7 @@ static void a_small_schedule_by_hand(void **state)
     profile_fini(&p);
 }
 
-/* Woken once, a worker of its own for each of two chunks; the driver wakes when the first is done. */
+/* Each is woken once, while a CPU is idle. */
 static void bells_take_their_time(void **state)
 {
     (void)state;
@@ -195,11 +195,45 @@ static void bells_take_their_time(void **state)
     profile p = profile_of(1, even);
     c.worker_wake_ns = 30000;
     c.driver_wake_ns = 50000;
-    fit_job job = job_of(&c, &p, 1000, 1, 1, 1);
+    fit_job job = job_of(&c, &p, 1000, 1, 2, 1);
     fit_outcome o = simulate(&job);
-    assert_near(o.elapsed, 30000 + 1e6 + 50000, 1e-9);
+    assert_near(o.elapsed, 30000 + 1e6 + 30000, 1e-9);
     assert_int_equal(o.worker_wakes, 1);
     assert_int_equal(o.driver_wakes, 1);
+    profile_fini(&p);
+}
+
+/* When the first chunk is done its worker goes on with the second, and the only CPU stays busy: the driver, who is rung,
+ * would have it after 10 ms. It falls idle before. */
+static void who_waits_for_a_cpu_has_the_first_that_is_idle(void **state)
+{
+    (void)state;
+    costs c = free_of_overhead();
+    profile p = profile_of(1, even);
+    c.driver_wake_ns = 1e7;
+    fit_job job = job_of(&c, &p, 2000, 2, 1, 1);
+    fit_outcome o = simulate(&job);
+    assert_near(o.elapsed, 2e6, 1e-9);
+    job = job_of(&c, &p, 40000, 2, 1, 1); /* 20 ms each: the driver is there before the second is done */
+    o = simulate(&job);
+    assert_near(o.elapsed, 4e7, 1e-9);
+    assert_int_equal(o.driver_wakes, 2);
+    profile_fini(&p);
+}
+
+/*
+ * Of n tasks under way a driver that sleeps waits for half of those that are not to be left, four a worker: it is woken
+ * for batches that shrink, not for each task.
+ */
+static void results_are_gathered_in_batches(void **state)
+{
+    (void)state;
+    costs c = free_of_overhead();
+    profile p = profile_of(1, even);
+    fit_job job = job_of(&c, &p, 2048 * 100, 2048, 1, 1);
+    fit_outcome o = simulate(&job);
+    assert_near(o.elapsed, 2048e5, 1e-9);
+    assert_in_range(o.driver_wakes, 8, 200);
     profile_fini(&p);
 }
 
@@ -275,6 +309,8 @@ int main(void)
         cmocka_unit_test(memory_is_a_bound),
         cmocka_unit_test(a_small_schedule_by_hand),
         cmocka_unit_test(bells_take_their_time),
+        cmocka_unit_test(who_waits_for_a_cpu_has_the_first_that_is_idle),
+        cmocka_unit_test(results_are_gathered_in_batches),
         cmocka_unit_test(nothing_is_lost_or_made),
         cmocka_unit_test(a_profile_is_laid_end_to_end),
     };

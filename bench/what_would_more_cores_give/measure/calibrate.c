@@ -3,7 +3,8 @@
  *
  * What the driver and the workers do is not timed step by step. Six kinds of real fits differ in one thing each
  * (workers, chunks, voxels, maps), and the differences of their CPU times are the constants. CPU time, because it does
- * not know of other programs; rounds of all kinds in turn, because a machine changes its speed; medians.
+ * not know of other programs; rounds of all kinds in turn, because a machine changes its speed. For the same reason each
+ * round's times are taken relative to its fit alone, which is what speed-up is relative to; of those ratios medians.
  */
 #include "bench/what_would_more_cores_give/measure/calibrate.h"
 
@@ -14,7 +15,7 @@
 #include "bench/what_would_more_cores_give/measure/bells.h"
 #include "bench/what_would_more_cores_give/model/simulate.h"
 
-enum { FEW = 32, MANY = 4096, MANY_LANES = 48, MOST_ROUNDS = 64, MOST_SAMPLES = 64 };
+enum { FEW = 32, MANY = 4096, MANY_LANES = 48, SMALL = 16, MOST_ROUNDS = 64, MOST_SAMPLES = 64 };
 
 /* ---- medians and their errors ---- */
 
@@ -68,9 +69,10 @@ static void warm(const subject *s, int model)
 /* One of each kind. */
 typedef struct fits {
     fit_times one;     /* one worker, few chunks; all others: as many workers as CPUs */
-    fit_times few, many, no_map, quarter;
-    fit_times lanes;   /* many chunks over many lanes */
-    fit_times alone, alone_quarter;
+    fit_times few, many, no_map;
+    fit_times small; /* few chunks of a SMALLth of the voxels */
+    fit_times lanes; /* many chunks over many lanes */
+    fit_times alone;
 } fits;
 
 static fits fit_all(const subject *s, int model)
@@ -86,14 +88,13 @@ static fits fit_all(const subject *s, int model)
     f.few = fit_once(s, model, n, FEW, true);
     f.many = fit_once(s, model, n, MANY, true);
     f.no_map = fit_once(s, model, n, FEW, false);
-    f.quarter = fit_once(s, model, n / 4, FEW, true);
+    f.small = fit_once(s, model, n / SMALL, FEW, true);
     dm_shutdown();
     begin(MANY_LANES);
     warm(s, model);
     f.lanes = fit_once(s, model, n, MANY, true);
     dm_shutdown();
     f.alone = fit_once(s, model, n, 0, true);
-    f.alone_quarter = fit_once(s, model, n / 4, 0, true);
     return f;
 }
 
@@ -120,29 +121,54 @@ static double positive(double x)
 /* The driver's constants of one round. */
 static void solve_driver(const subject *s, int model, const fits *f, costs *c)
 {
-    double n = (double)s->mask.n, many = looks(s, model, c, cpus()), lanes = looks(s, model, c, MANY_LANES);
+    double n = (double)s->mask.n, small = (double)(s->mask.n / SMALL);
+    double many = looks(s, model, c, cpus()), lanes = looks(s, model, c, MANY_LANES);
     c->look_ns = positive((f->lanes.driver - f->many.driver) / (lanes - many));
     c->task_ns = positive((f->many.driver - f->few.driver - many * c->look_ns) / (MANY - FEW));
     c->fill_ns = positive((f->few.driver - f->no_map.driver) / n);
-    c->copy_ns = positive((f->few.driver - f->quarter.driver) / (0.75 * n) - c->fill_ns);
-    c->fit_ns = positive(f->few.driver - FEW * c->task_ns - n * (c->copy_ns + c->fill_ns));
+    c->copy_ns = positive((f->few.driver - f->small.driver) / (n - small) - c->fill_ns);
+    c->fit_ns = positive(f->small.driver - FEW * c->task_ns - small * (c->copy_ns + c->fill_ns));
 }
 
 /* The workers'. Crowded voxels first: those of fits on all CPUs. */
 static void solve_workers(const subject *s, const fits *f, costs *c)
 {
-    double n = (double)s->mask.n;
-    double crowded = (f->few.workers - f->quarter.workers) / (0.75 * n);
+    double n = (double)s->mask.n, small = (double)(s->mask.n / SMALL);
+    double crowded = (f->few.workers - f->small.workers) / (n - small);
     c->worker_task_ns = positive((f->many.workers - f->few.workers) / (MANY - FEW));
-    c->build_ns = positive((f->few.workers - n * crowded - FEW * c->worker_task_ns) / cpus());
+    c->build_ns = positive((f->small.workers - small * crowded - FEW * c->worker_task_ns) / cpus());
     c->voxel_ns = (f->one.workers - c->build_ns - FEW * c->worker_task_ns) / n;
     c->crowd = fmax(1, crowded / c->voxel_ns);
-    c->alone_ns = (f->alone.driver - f->alone_quarter.driver) / (0.75 * n);
+    c->alone_ns = (f->alone.driver - c->build_ns) / n;
+}
+
+/* Times of a round, as shares of what a voxel takes alone in it. */
+static void relate(costs *c)
+{
+    double alone = c->alone_ns;
+    for (size_t i = 0; i < cost_count; i++)
+        if (cost_table[i].by_model && strcmp(cost_table[i].unit, "ns") == 0)
+            *cost_at(c, i) /= alone;
+}
+
+/* The medians of those shares, as times again. What all are shares of is the median of its own. */
+static void settle_model(series *each, series *alone, costs *value, costs *error)
+{
+    double ns, unsure;
+    settle(alone, &ns, &unsure);
+    for (size_t i = 0; i < cost_count; i++) {
+        if (!cost_table[i].by_model)
+            continue;
+        settle(&each[i], cost_at(value, i), cost_at(error, i));
+        if (strcmp(cost_table[i].unit, "ns") == 0)
+            *cost_at(value, i) *= ns, *cost_at(error, i) *= ns;
+    }
 }
 
 static void calibrate_model(const subject *s, int model, int rounds, calibration *c)
 {
     static series each[32];
+    series alone = {0};
     memset(each, 0, sizeof each);
     costs *value = &c->value[model], *error = &c->error[model];
     for (int round = 0; round < rounds; round++) {
@@ -150,12 +176,12 @@ static void calibrate_model(const subject *s, int model, int rounds, calibration
         fits f = fit_all(s, model);
         solve_workers(s, &f, &now);
         solve_driver(s, model, &f, &now);
+        add(&alone, now.alone_ns);
+        relate(&now);
         for (size_t i = 0; i < cost_count; i++)
             add(&each[i], *cost_at(&now, i));
     }
-    for (size_t i = 0; i < cost_count; i++)
-        if (cost_table[i].by_model)
-            settle(&each[i], cost_at(value, i), cost_at(error, i));
+    settle_model(each, &alone, value, error);
     c->n_results[model] = results_of(model);
     c->n_voxels[model] = s->mask.n;
     c->voxels[model] = calloc(s->mask.n, sizeof *c->voxels[model]);

@@ -14,7 +14,7 @@
 enum { MOST_POWER = 15, MOST_RUNS = 32, STEP = 2 };
 
 typedef struct spot {
-    double seconds[MOST_RUNS]; /* with 2^power chunks, by run */
+    double speedup[MOST_RUNS]; /* with 2^power chunks over the fit alone beside it, by run */
 } spot;
 
 typedef struct plan {
@@ -54,7 +54,15 @@ static double expected_s(const plan *p, int model, size_t chunks, int cpus)
     return 1e-9 * ns;
 }
 
-/* One model on so many CPUs: the sizes in turn, so that a machine that changes its speed changes it for all. */
+static double fit_alone(const plan *p, int model, int run)
+{
+    double seconds = 1e-9 * fit_once(p->subject, model, p->subject->mask.n, 0, true).wall;
+    line(p, "serial", model, 1, 1, seconds, run);
+    return seconds;
+}
+
+/* One model on so many CPUs: alone and the sizes in turn, each size between two that are alone, so that a machine that
+ * changes its speed changes it for all. */
 static void fit_sizes(const plan *p, int model, int cpus, spot *spots)
 {
     size_t n = p->subject->mask.n;
@@ -62,16 +70,19 @@ static void fit_sizes(const plan *p, int model, int cpus, spot *spots)
     (void)fit_once(p->subject, model, n, (size_t)1 << p->powers, true);
     (void)fit_once(p->subject, model, n, 1, true);
     for (int run = 0; run < p->runs; run++) {
+        double alone = fit_alone(p, model, run);
         for (int k = 0; k <= p->powers; k += STEP) {
             double seconds = 1e-9 * fit_once(p->subject, model, n, (size_t)1 << k, true).wall;
-            spots[k].seconds[run] = seconds;
+            double again = fit_alone(p, model, run);
+            spots[k].speedup[run] = (alone + again) / 2 / seconds;
             line(p, "dmrt", model, (size_t)1 << k, cpus, seconds, run);
+            alone = again;
         }
     }
     dm_shutdown();
 }
 
-static void compare(const plan *p, int model, int cpus, spot *spots, double alone)
+static void compare(const plan *p, int model, int cpus, spot *spots)
 {
     double mean = 0, worst = 0, alone_expected = expected_s(p, model, 0, 1);
     int n = 0;
@@ -79,25 +90,15 @@ static void compare(const plan *p, int model, int cpus, spot *spots, double alon
     printf("| %s, %d | ", model_names[model], cpus);
     for (int k = 0; k <= p->powers; k += STEP) {
         double expected = expected_s(p, model, (size_t)1 << k, cpus);
-        double measured = bench_median(spots[k].seconds, (size_t)p->runs);
-        double apart = (alone_expected / expected) / (alone / measured) - 1;
+        double measured = bench_median(spots[k].speedup, (size_t)p->runs);
+        double apart = alone_expected / expected / measured - 1;
         line(p, "model", model, (size_t)1 << k, cpus, expected, 0);
-        printf("%.3f / %.3f | ", alone / measured / cpus, alone_expected / expected / cpus);
+        printf("%.3f / %.3f | ", measured / cpus, alone_expected / expected / cpus);
         mean += fabs(apart);
         worst = fmax(worst, fabs(apart));
         n++;
     }
     printf("%.1f %% | %.1f %% |\n", 100 * mean / n, 100 * worst);
-}
-
-static double fit_alone(const plan *p, int model)
-{
-    double seconds[MOST_RUNS];
-    for (int run = 0; run < p->runs; run++) {
-        seconds[run] = 1e-9 * fit_once(p->subject, model, p->subject->mask.n, 0, true).wall;
-        line(p, "serial", model, 1, 1, seconds[run], run);
-    }
-    return bench_median(seconds, (size_t)p->runs);
 }
 
 /* 1, 2, 4 .. all; 0: there are no more. */
@@ -133,9 +134,8 @@ void sweep(const subject *s, const calibration *c, int runs, const char *csv)
         for (int cpus = 1; cpus > 0; cpus = next_count(cpus, CPU_COUNT(&all))) {
             static spot spots[MOST_POWER + 1];
             restrict_to(cpus, &all);
-            double alone = fit_alone(&p, m); /* beside what it is compared with */
             fit_sizes(&p, m, cpus, spots);
-            compare(&p, m, cpus, spots, alone);
+            compare(&p, m, cpus, spots);
         }
     }
     restrict_to(CPU_COUNT(&all), &all);

@@ -18,7 +18,7 @@ const cost_entry cost_table[] = {
     ENTRY(fit_ns, "ns", EACH, CHANGES, "driver, once per fit", "CPU time of the driver's process in six kinds of fit"),
     ENTRY(task_ns, "ns", EACH, CHANGES, "driver, per task", "the same: 32 and 4,096 chunks"),
     ENTRY(look_ns, "ns", EACH, CHANGES, "driver, per lane looked at", "the same: as many workers as CPUs, and 48"),
-    ENTRY(copy_ns, "ns", EACH, CHANGES, "driver, per voxel", "the same: all voxels, and a quarter"),
+    ENTRY(copy_ns, "ns", EACH, CHANGES, "driver, per voxel", "the same: all voxels, and a sixteenth"),
     ENTRY(fill_ns, "ns", EACH, CHANGES, "driver, per voxel", "the same: with and without maps"),
     ENTRY(build_ns, "ns", EACH, CHANGES, "worker, once per fit", "CPU time of the workers in the same fits"),
     ENTRY(worker_task_ns, "ns", EACH, CHANGES, "worker, per task", "the same: 32 and 4,096 chunks"),
@@ -31,7 +31,7 @@ const cost_entry cost_table[] = {
     ENTRY(bell_ns, "ns", SHARED, CHANGES, "whoever rings", "dm_remote with the worker asleep minus awake"),
     ENTRY(memory_b, "bytes/ns", SHARED, STAYS, "memory, one core", "copying 64 MiB"),
     ENTRY(memory_s, "", SHARED, STAYS, "memory, more cores", "the same on 1, 2 .. all CPUs at once"),
-    ENTRY(alone_ns, "ns", EACH, STAYS, "one thread, per voxel", "CPU time of a fit alone"),
+    ENTRY(alone_ns, "ns", EACH, STAYS, "one thread, per voxel", "CPU time of a fit alone; in each round all of the above is taken relative to it"),
 };
 const size_t cost_count = sizeof cost_table / sizeof cost_table[0];
 

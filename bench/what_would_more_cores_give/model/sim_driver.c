@@ -34,17 +34,48 @@ static void turn_now(simulation *s)
     compute(s, TURNING, 0);
 }
 
+/* Results are gathered some at a time, once the last of them is there. (The real driver looks again after 100 ms; as few
+ * as a batch's bytes are do not take that long.) */
+static size_t choose_batch(const simulation *s)
+{
+    const fit_job *job = s->job;
+    size_t longest = (job->voxels + job->chunks - 1) / job->chunks;
+    size_t under_way = s->submitted - s->gathered, left = (size_t)job->workers * LEFT_PER_WORKER;
+    size_t batch = under_way > left ? (under_way - left) / 2 : 0;
+    size_t fitting = MOST_BATCH_BYTES / (longest * job->n_results * sizeof(double));
+    batch = batch < fitting ? batch : fitting;
+    return batch < 2 ? 1 : batch;
+}
+
+static void gather(simulation *s)
+{
+    const fit_job *job = s->job;
+    compute(s, GATHERING, job->costs->task_ns / 2 + job->costs->fill_ns * (double)chunk_voxels(job, s->gathered));
+}
+
 /* The next line of the program. */
 static void go_on(simulation *s)
 {
     const fit_job *job = s->job;
-    if (s->submitted < job->chunks && s->submitted - s->gathered < s->window)
+    if (s->batch == 0 && s->submitted < job->chunks && s->submitted - s->gathered < s->window) {
         compute(s, SUBMITTING, job->costs->task_ns / 2 + copying_ns(s));
-    else if (s->gathered == job->chunks)
+        return;
+    }
+    if (s->gathered == job->chunks) {
         s->driver = ENDED;
-    else if (s->state[s->gathered] == DONE)
-        compute(s, GATHERING,
-                job->costs->task_ns / 2 + job->costs->fill_ns * (double)chunk_voxels(job, s->gathered));
+        return;
+    }
+    if (s->batch == 0) {
+        s->batch = choose_batch(s);
+        s->awaited = s->gathered + s->batch - 1;
+    }
+    if (s->state[s->awaited] != DONE) {
+        turn_now(s);
+        return;
+    }
+    s->awaited = s->gathered; /* the last is there: now each of them */
+    if (s->state[s->awaited] == DONE)
+        gather(s);
     else
         turn_now(s);
 }
@@ -98,7 +129,7 @@ static void rest(simulation *s)
 static void turned(simulation *s)
 {
     bool moved = turn(s);
-    if (s->state[s->gathered] == DONE) {
+    if (s->state[s->awaited] == DONE) {
         if (s->listener == LISTENER_DRIVER) /* dmi_driver_rested */
             arm(s, false);
         go_on(s);
@@ -117,6 +148,7 @@ void driver_step(simulation *s)
         break;
     case GATHERING:
         s->gathered++;
+        s->batch--;
         break;
     default:
         turned(s);
@@ -146,24 +178,50 @@ void driver_glance(simulation *s)
 
 /* ---- bells ---- */
 
+/* Until who is rung runs. Where all CPUs work, whoever rings among them, the kernel lets them go on for a while. */
+static double wake_ns(const simulation *s)
+{
+    const costs *c = s->job->costs;
+    return s->clock.computing + 1 < s->clock.cpus ? c->worker_wake_ns : c->driver_wake_ns;
+}
+
+static void call_supervisor(simulation *s, double ns, bool wants_cpu)
+{
+    s->called = true;
+    s->wants_cpu = wants_cpu;
+    clockwork_wait(&s->clock, ns, SUPERVISOR_AWAKE, 0);
+}
+
 void ring_listener(simulation *s)
 {
-    double ns = s->job->costs->driver_wake_ns;
     if (s->driver == SLEEPING) {
         if (!s->rung)
-            clockwork_wait(&s->clock, ns, DRIVER_AWAKE, s->sleeps);
+            clockwork_wait(&s->clock, wake_ns(s), DRIVER_AWAKE, s->sleeps);
         s->rung = true;
     } else if (!s->supervising) {
         s->supervising = true;
         s->put_off = 0;
-        clockwork_wait(&s->clock, ns, SUPERVISOR_AWAKE, 0);
+        call_supervisor(s, wake_ns(s), true);
     }
+}
+
+void cpu_falls_idle(simulation *s)
+{
+    if (s->clock.computing >= s->clock.cpus)
+        return;
+    if (s->driver == SLEEPING && s->rung)
+        driver_awake(s, s->sleeps);
+    else if (s->called && s->wants_cpu)
+        supervisor_awake(s);
 }
 
 void supervisor_awake(simulation *s)
 {
+    if (!s->called) /* it ran already, on a CPU that had fallen idle */
+        return;
+    s->called = false;
     if (s->driver == TURNING && s->put_off++ < PUT_OFF_MOST) {
-        clockwork_wait(&s->clock, LATER_NS, SUPERVISOR_AWAKE, 0);
+        call_supervisor(s, LATER_NS, false);
         return;
     }
     double ns = s->lane_count * s->job->costs->look_ns;
@@ -185,6 +243,6 @@ void supervisor_done(simulation *s)
     if (wants_ticks(s)) {
         s->supervising = true;
         s->put_off = 0;
-        clockwork_wait(&s->clock, LOOK_AGAIN_NS, SUPERVISOR_AWAKE, 0);
+        call_supervisor(s, LOOK_AGAIN_NS, false);
     }
 }

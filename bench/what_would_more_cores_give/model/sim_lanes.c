@@ -201,7 +201,7 @@ static uint64_t wake_at(const simulation *s, uint32_t index, bool sleeping)
     uint64_t end = lane->pushed, next = lane->reaped + 1;
     bool queued = event_queue_first(&s->ready) != NULL;
     if (sleeping) {
-        size_t target = s->gathered;
+        size_t target = s->awaited;
         if (s->state[target] == SENT && s->lane_of[target] == index) {
             uint64_t at = s->position[target] + 1;
             return at + dmi_policy_wake_after(end - at, lane->mean_ns);

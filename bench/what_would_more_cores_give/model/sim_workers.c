@@ -124,4 +124,5 @@ void worker_tired(simulation *s, uint32_t index)
     lane->worker = ASLEEP;
     if (event_queue_first(&s->ready)) /* held_back */
         ring_listener(s);
+    cpu_falls_idle(s);
 }

@@ -2,13 +2,13 @@
  * simulate.h - one fit of a brain by the runtime, as a model of it: from dm_fit_csd's first line to its last.
  *
  * What is modelled, and from which file: a driver's thread that keeps a window of tasks under way and gathers them in
- * order (models/fit_drive.c), copying signals when a block is first needed (models/signals.c); lanes of which each
+ * order and by the batch (models/fit_drive.c), copying signals when a block is first needed (models/signals.c); lanes of which each
  * holds no more than the policy lets it, chosen by the runtime's own pure functions (runtime/policy.c is linked, not
  * imitated); the queue of ready tasks, turns, marks at which workers ring, taking back what a busy worker has not
  * begun when another has nothing (runtime/dispatch.c); a driver that spins if a CPU is free for it and else sleeps
  * (runtime/rest.c), a supervisor's thread that dispatches meanwhile, and leaves a busy driver alone for up to four
  * milliseconds (runtime/supervisor.c); workers that run, spin 50 us, sleep and are rung (runtime/worker.c); CPUs that
- * all of these share (clockwork.h); memory that running voxels share.
+ * all of these share (clockwork.h), and wait for where none is idle; memory that running voxels share.
  *
  * What is not: deaths, spilling, tasks that make tasks, other programs, one CPU being farther from another than from
  * a third.

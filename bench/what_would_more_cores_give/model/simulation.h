@@ -21,6 +21,11 @@ enum {
     LOOK_AGAIN_NS = 5000000 /* runtime/supervisor.c, ROOM_TICK_MS */
 };
 
+enum { /* models/fit_drive.c, choose_batch */
+    LEFT_PER_WORKER = 4,
+    MOST_BATCH_BYTES = 1 << 20
+};
+
 #define NEVER UINT64_MAX
 #define NOBODY UINT32_MAX /* a chunk, a lane */
 
@@ -65,6 +70,7 @@ typedef struct simulation {
     uint32_t *lane_of;
     uint64_t *position; /* in that lane's ring */
     size_t submitted, gathered, window, block, blocks_made;
+    size_t awaited, batch; /* the chunk whose result the driver asks for; those that it will gather then */
     size_t unplaced; /* chunks that no lane has */
     event_queue ready; /* by number: the order of submission */
     /* The driver. */
@@ -77,7 +83,7 @@ typedef struct simulation {
     bool stacked;
     uint32_t favourite, favour; /* runtime/dispatch.c, place */
     /* The supervisor. */
-    bool supervising;
+    bool supervising, called, wants_cpu; /* called: it does not run yet; wants_cpu: nothing else keeps it from it */
     int put_off;
 } simulation;
 
@@ -117,5 +123,6 @@ void driver_glance(simulation *s);
 void supervisor_awake(simulation *s);
 void supervisor_done(simulation *s);
 void ring_listener(simulation *s);
+void cpu_falls_idle(simulation *s); /* whoever was rung and had to wait for one runs */
 
 #endif
