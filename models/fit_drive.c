@@ -384,6 +384,6 @@ dm_status dmi_fit_with_tasks(const dmi_fit *fit, const dm_fit_options *options,
     if (!fit->signals)
         dm_signals_destroy(signals);
     run_end(&r, report);
-    DM_TRY(dm_scope_end());
-    return status;
+    dm_status ended = dm_scope_end();
+    return status != DM_OK ? status : ended;
 }
