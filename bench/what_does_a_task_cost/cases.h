@@ -17,6 +17,11 @@ enum {
     BURNING = 20000, /* tasks of 5 us */
     BURN_WINDOW = 256,
     BURN_ROUNDS = 3300, /* 5 us at 3 GHz */
+    UNEVEN = 1000,      /* tasks of 10 us, but */
+    UNEVEN_EVERY = 50,  /* each of these, */
+    UNEVEN_LONGER = 100, /* so many times as long; */
+    UNEVEN_TIMES = 20,  /* so often */
+    TEN_MILLION = 10000000,
     CLIENTS = 4,        /* multi client tasks async: so many tasks */
     CLIENT_TASKS = 10000, /* submit so many each */
     SMALLS = 200000,    /* get small, put small */
@@ -54,6 +59,8 @@ static const char question[] = "what_does_a_task_cost";
 #define CASE_AWAKE   "round trip, awake"
 #define CASE_ASLEEP  "round trip, after 2 ms of sleep"
 #define CASE_BURN    "tasks of 5 us, window 256"
+#define CASE_UNEVEN  "1,000 of 10 us, every 50th 1 ms"
+#define CASE_10M     "no-op, 10,000,000 at once"
 #define CASE_BATCH   "tasks and get batch"
 #define CASE_CLIENTS "multi client tasks async"
 #define CASE_GET     "get small"
@@ -70,6 +77,30 @@ static const char question[] = "what_does_a_task_cost";
 #define CASE_WAVES   "5 x 20 waves of 500, per edge"
 #define CASE_SYNC_LARGE  "tasks sync, 128 KiB back"
 #define CASE_ASYNC_LARGE "tasks async, 128 KiB back"
+
+/* How long task i burns. */
+typedef uint64_t burn_rounds(uint64_t i);
+
+static inline uint64_t even_rounds(uint64_t i)
+{
+    (void)i;
+    return BURN_ROUNDS;
+}
+
+static inline uint64_t uneven_rounds(uint64_t i)
+{
+    const uint64_t of_10_us = 2 * BURN_ROUNDS;
+    return i % UNEVEN_EVERY == UNEVEN_EVERY - 1 ? UNEVEN_LONGER * of_10_us : of_10_us;
+}
+
+/* Tasks 0 to n - 1 together, in tasks of BURN_ROUNDS. */
+static inline double burns_of(burn_rounds *rounds, uint64_t n)
+{
+    uint64_t sum = 0;
+    for (uint64_t i = 0; i < n; i++)
+        sum += rounds(i);
+    return (double)sum / BURN_ROUNDS;
+}
 
 /* 48 bits: a number that JSON holds exactly. */
 static inline uint64_t fold(uint64_t sum)

@@ -17,6 +17,8 @@ int main(int argc, char **argv)
     dm_options session = bench_session_options(&options);
     BENCH_TRY(dm_init(&session));
     bench_reporter reporter = {question, bench_session_name(&options), options.workers};
-    dmrt_rows_run(&(dmrt_rows){options, report, &reporter});
+    dmrt_rows rows = {options, report, &reporter};
+    dmrt_rows_run(&rows);
+    dmrt_rows_run_many(&rows);
     dm_shutdown();
 }

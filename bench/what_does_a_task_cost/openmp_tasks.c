@@ -53,14 +53,14 @@ static uint64_t stream_next(size_t n, size_t window)
     return sum;
 }
 
-static uint64_t stream_burn(size_t n, size_t window)
+static uint64_t stream_work(burn_rounds *rounds, size_t n, size_t window)
 {
     uint64_t sum = 0;
     for (size_t i = 0; i < n; i += window) {
         size_t end = i + window < n ? i + window : n;
         for (size_t j = i; j < end; j++) {
-#pragma omp task firstprivate(j, i)
-            numbers[j - i] = bench_burn(j, BURN_ROUNDS);
+#pragma omp task firstprivate(j, i, rounds)
+            numbers[j - i] = bench_burn(j, rounds(j));
         }
 #pragma omp taskwait
         for (size_t j = i; j < end; j++)
@@ -127,23 +127,25 @@ static void run_trips(const char *name, size_t n, int64_t pause_ns)
                                         .more = more});
 }
 
-static void run_burn(void)
+/* n tasks so often: how far from (work / CPUs) is the whole? */
+static void run_work(const char *name, burn_rounds *rounds, size_t n, size_t window, size_t times)
 {
     char more[64];
-    if (!bench_wants(&options, CASE_BURN))
+    if (!bench_wants(&options, name))
         return;
-    size_t n = bench_scaled(&options, BURNING);
-    double alone = bench_burn_ns(BURN_ROUNDS);
+    n = bench_scaled(&options, n);
+    double alone = bench_burn_ns(BURN_ROUNDS) * burns_of(rounds, n);
     int at_once = options.workers < bench_cpus() ? options.workers : bench_cpus();
+    uint64_t answer = 0;
     int64_t start = bench_now_ns();
-    uint64_t answer = stream_burn(n, BURN_WINDOW);
-    double ideal = alone * (double)n / at_once;
-    double ratio = (double)(bench_now_ns() - start) / ideal;
-    snprintf(more, sizeof more, "\"task_ns\":%.6g", alone);
-    bench_report(&reporter, (bench_row){.name = CASE_BURN,
+    for (size_t i = 0; i < times; i++)
+        answer += stream_work(rounds, n, window);
+    double ratio = (double)(bench_now_ns() - start) / (alone * (double)times / at_once);
+    snprintf(more, sizeof more, "\"task_ns\":%.6g", alone / (double)n);
+    bench_report(&reporter, (bench_row){.name = name,
                                         .unit = "x ideal",
                                         .value = ratio,
-                                        .n = n,
+                                        .n = times * n,
                                         .answer = fold(answer),
                                         .more = more});
 }
@@ -167,7 +169,8 @@ static void run_all(void)
     run_stream(CASE_4096, stream_two_bytes, STREAM, 4096);
     run_stream(CASE_AT_ONCE, stream_two_bytes, STREAM, STREAM);
     run_stream(CASE_8_BYTES, stream_next, STREAM, 4096);
-    run_burn();
+    run_work(CASE_BURN, even_rounds, BURNING, BURN_WINDOW, 1);
+    run_work(CASE_UNEVEN, uneven_rounds, UNEVEN, UNEVEN, UNEVEN_TIMES);
     run_trips(CASE_ASLEEP, SLEEPY_TRIPS, SLEEP_NS);
 }
 

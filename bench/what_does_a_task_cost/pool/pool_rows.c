@@ -21,6 +21,7 @@ uint64_t pool_work(pool_task task, uint64_t i)
     case POOL_TWO_BYTES: return OK;
     case POOL_NEXT: return i + 1;
     case POOL_BURN: return bench_burn(i, BURN_ROUNDS);
+    case POOL_UNEVEN: return bench_burn(i, uneven_rounds(i));
     }
     return 0;
 }
@@ -106,20 +107,23 @@ static void run_trips(const char *name, size_t n, int64_t pause_ns)
     report(name, "ns", bench_median(took, n), n, answer, more);
 }
 
-static void run_burn(void)
+/* n tasks so often: how far from (work / CPUs) is the whole? */
+static void run_work(const char *name, pool_task task, burn_rounds *rounds, size_t n, size_t window, size_t times)
 {
     char more[64];
-    if (!wanted(CASE_BURN, BURN_WINDOW))
+    if (!wanted(name, window))
         return;
-    size_t n = tasks_of(BURNING);
-    double alone = bench_burn_ns(BURN_ROUNDS);
+    n = tasks_of(n);
+    double alone = bench_burn_ns(BURN_ROUNDS) * burns_of(rounds, n);
     int at_once = options.workers < bench_cpus() ? options.workers : bench_cpus();
+    uint64_t answer = 0;
     int64_t start = bench_now_ns();
-    uint64_t answer = contestant->stream(POOL_BURN, n, BURN_WINDOW, results);
+    for (size_t i = 0; i < times; i++)
+        answer += contestant->stream(task, n, window < n ? window : n, results);
     double took = (double)(bench_now_ns() - start);
-    bench_expect(expected(POOL_BURN, n), answer, CASE_BURN);
-    snprintf(more, sizeof more, "\"task_ns\":%.6g", alone);
-    report(CASE_BURN, "x ideal", took / (alone * (double)n / at_once), n, fold(answer), more);
+    bench_expect(times * expected(task, n), answer, name);
+    snprintf(more, sizeof more, "\"task_ns\":%.6g", alone / (double)n);
+    report(name, "x ideal", took / (alone * (double)times / at_once), times * n, fold(answer), more);
 }
 
 static void warm_up(void)
@@ -149,7 +153,8 @@ int pool_rows_run(int argc, char **argv, const pool *of)
     run_stream(CASE_AT_ONCE, POOL_TWO_BYTES, STREAM, STREAM);
     run_stream(CASE_100K, POOL_TWO_BYTES, GATHERED, GATHERED);
     run_stream(CASE_8_BYTES, POOL_NEXT, STREAM, 4096);
-    run_burn();
+    run_work(CASE_BURN, POOL_BURN, even_rounds, BURNING, BURN_WINDOW, 1);
+    run_work(CASE_UNEVEN, POOL_UNEVEN, uneven_rounds, UNEVEN, UNEVEN, of->share > 0 ? 1 : UNEVEN_TIMES);
     run_trips(CASE_ASLEEP, SLEEPY_TRIPS, SLEEP_NS);
     of->stop();
     free(results);

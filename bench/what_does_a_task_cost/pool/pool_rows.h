@@ -15,7 +15,7 @@
 extern "C" {
 #endif
 
-typedef enum pool_task { POOL_TWO_BYTES, POOL_NEXT, POOL_BURN } pool_task;
+typedef enum pool_task { POOL_TWO_BYTES, POOL_NEXT, POOL_BURN, POOL_UNEVEN } pool_task;
 
 typedef struct pool {
     const char *name;

@@ -18,6 +18,9 @@ typedef struct dmrt_rows {
 /* All rows that options.only lets through, in the session that is there. */
 void dmrt_rows_run(const dmrt_rows *rows);
 
+/* And one that takes gigabytes: ten million tasks under way. */
+void dmrt_rows_run_many(const dmrt_rows *rows);
+
 /* What another runtime is said to need for a row, on some other machine. NULL: nothing is known. */
 typedef struct published_figure {
     const char *name, *by, *machine;

@@ -32,6 +32,13 @@ DM_REMOTE(task_burn)
     return dm_return(call, bench_burn(seed, BURN_ROUNDS));
 }
 
+DM_REMOTE(task_uneven)
+{
+    uint64_t i;
+    DM_TRY(dm_arg(call, 0, &i));
+    return dm_return(call, bench_burn(i, uneven_rounds(i)));
+}
+
 DM_REMOTE(task_large)
 {
     dm_buffer buffer;
@@ -56,6 +63,11 @@ static dm_ref submit_next(uint64_t i)
 static dm_ref submit_burn(uint64_t i)
 {
     return dm_remote(task_burn, i);
+}
+
+static dm_ref submit_uneven(uint64_t i)
+{
+    return dm_remote(task_uneven, i);
 }
 
 static dm_ref submit_large(uint64_t i)
@@ -103,10 +115,11 @@ typedef struct task_kind {
 static const task_kind kind_two_bytes = {submit_two_bytes, gather_two_bytes};
 static const task_kind kind_next = {submit_next, gather_number};
 static const task_kind kind_burn = {submit_burn, gather_number};
+static const task_kind kind_uneven = {submit_uneven, gather_number};
 static const task_kind kind_large = {submit_large, gather_large};
 
 static const dmrt_rows *rows;
-static dm_ref *refs; /* STREAM of them, touched: the caller's handles are not what is measured */
+static dm_ref *refs; /* of the longest stream, touched: the caller's handles are not what is measured */
 
 /* n tasks, at most `window` of them in flight; the sum of their results. */
 static uint64_t stream(const task_kind *of, size_t n, size_t window)
@@ -189,26 +202,27 @@ static void run_trips(const char *name, size_t n, int64_t pause_ns)
                                         .more = more});
 }
 
-/* Real work: how far from (work / CPUs) is the whole? */
-static void run_burn(void)
+/* Real work, n tasks so often: how far from (work / CPUs) is the whole? */
+static void run_work(const char *name, const task_kind *of, burn_rounds *rounds, size_t n, size_t window, size_t times)
 {
     char more[64];
-    if (!bench_wants(&rows->options, CASE_BURN))
+    if (!bench_wants(&rows->options, name))
         return;
-    size_t n = bench_scaled(&rows->options, BURNING);
-    double alone = bench_burn_ns(BURN_ROUNDS);
+    n = bench_scaled(&rows->options, n);
+    double alone = bench_burn_ns(BURN_ROUNDS) * burns_of(rounds, n);
     int at_once = rows->options.workers < bench_cpus() ? rows->options.workers : bench_cpus();
     if (strcmp(rows->options.engine, "serial") == 0)
         at_once = 1;
+    uint64_t answer = 0;
     int64_t start = bench_now_ns();
-    uint64_t answer = stream(&kind_burn, n, BURN_WINDOW);
-    double ideal = alone * (double)n / at_once;
-    double ratio = (double)(bench_now_ns() - start) / ideal;
-    snprintf(more, sizeof more, "\"task_ns\":%.6g", alone);
-    rows->report(rows->context, &(bench_row){.name = CASE_BURN,
+    for (size_t i = 0; i < times; i++)
+        answer += stream(of, n, window);
+    double ratio = (double)(bench_now_ns() - start) / (alone * (double)times / at_once);
+    snprintf(more, sizeof more, "\"task_ns\":%.6g", alone / (double)n);
+    rows->report(rows->context, &(bench_row){.name = name,
                                         .unit = "x ideal",
                                         .value = ratio,
-                                        .n = n,
+                                        .n = times * n,
                                         .answer = fold(answer),
                                         .more = more});
 }
@@ -268,11 +282,18 @@ static void warm_up(void)
     while (bench_now_ns() < end);
 }
 
+static void hold_refs(size_t n)
+{
+    refs = malloc(n * sizeof *refs);
+    if (refs == NULL)
+        abort();
+    memset(refs, 0xff, n * sizeof *refs);
+}
+
 void rows_of_tasks(const dmrt_rows *of)
 {
     rows = of;
-    refs = malloc(STREAM * sizeof *refs);
-    memset(refs, 0xff, STREAM * sizeof *refs);
+    hold_refs(STREAM);
     warm_up();
     run_stream(CASE_FIRST, &kind_two_bytes, STREAM, STREAM); /* first: later the memory is warm */
     run_trips(CASE_AWAKE, TRIPS, 0);
@@ -285,9 +306,20 @@ void rows_of_tasks(const dmrt_rows *of)
     run_stream(CASE_AT_ONCE, &kind_two_bytes, STREAM, STREAM);
     run_stream(CASE_100K, &kind_two_bytes, GATHERED, GATHERED);
     run_stream(CASE_8_BYTES, &kind_next, STREAM, 4096);
-    run_burn();
+    run_work(CASE_BURN, &kind_burn, even_rounds, BURNING, BURN_WINDOW, 1);
+    run_work(CASE_UNEVEN, &kind_uneven, uneven_rounds, UNEVEN, UNEVEN, UNEVEN_TIMES);
     run_stream(CASE_SYNC_LARGE, &kind_large, LARGE_RETURNS, 1);
     run_stream(CASE_ASYNC_LARGE, &kind_large, LARGE_RETURNS, 1000);
     run_trips(CASE_ASLEEP, SLEEPY_TRIPS, SLEEP_NS);
+    free(refs);
+}
+
+void dmrt_rows_run_many(const dmrt_rows *of)
+{
+    rows = of;
+    if (!bench_wants(&rows->options, CASE_10M))
+        return;
+    hold_refs(bench_scaled(&rows->options, TEN_MILLION));
+    run_stream(CASE_10M, &kind_two_bytes, TEN_MILLION, TEN_MILLION);
     free(refs);
 }
