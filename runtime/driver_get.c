@@ -181,8 +181,7 @@ static bool get_shown(dmi_session *session, dm_ref ref, dm_into into, void *out,
     int at = dmi_shown_read(&session->shown, ref.id);
     bool got = at >= 0 && read_shown(session, ref.id, into, out, status);
     if (got && into == DM_INTO_VIEW && *status == DM_OK) {
-        ((dm_view *)out)->pin = ref.id;
-        dmi_shown_lend(&session->shown, at, ref.id);
+        ((dm_view *)out)->pin = dmi_shown_lend(&session->shown, at, ref.id);
     } else if (at == DMI_SHOWN_OWED || (at >= 0 && !dmi_shown_leave(&session->shown, at, ref.id))) {
         view_release_generally(session, ref.id);
     }
@@ -226,7 +225,7 @@ static DMI_APART void view_release_generally(dmi_session *session, uint64_t pin)
 
 static DMI_APART void view_release_less_quickly(dmi_session *session, uint64_t pin)
 {
-    if (!dmi_shown_release(&session->shown, pin))
+    if (!dmi_shown_release(&session->shown, &pin))
         view_release_generally(session, pin);
 }
 

@@ -6,6 +6,7 @@
  */
 #include "runtime/shown.h"
 
+#include <assert.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -15,6 +16,10 @@
 
 #define FLAG DMI_SHOWN_FLAG
 #define ADOPTED ((uint64_t)1) /* no id: it would have no tag */
+
+enum { PLACE_SHIFT = 26, PLACE_MASK = DMI_SHOWN_ROW - 1 }; /* in a pin: the word of the row */
+static_assert(DMI_MAX_RECORDS <= (size_t)1 << PLACE_SHIFT && PLACE_SHIFT + 6 == 32 && DMI_SHOWN_ROW == 1 << 6,
+              "a place is above an index, in the same half of a pin");
 
 static size_t table_bytes(void)
 {
@@ -133,9 +138,9 @@ int dmi_shown_read(dmi_shown *shown, uint64_t id)
     return end_reading(shown, at, id, 0) ? DMI_SHOWN_NOT : DMI_SHOWN_OWED;
 }
 
-void dmi_shown_lend(dmi_shown *shown, int at, uint64_t id)
+uint64_t dmi_shown_lend(dmi_shown *shown, int at, uint64_t id)
 {
-    end_reading(shown, at, id, id | FLAG);
+    return end_reading(shown, at, id, id | FLAG) ? id | FLAG | (uint64_t)at << PLACE_SHIFT : id;
 }
 
 bool dmi_shown_leave(dmi_shown *shown, int at, uint64_t id)
@@ -143,20 +148,13 @@ bool dmi_shown_leave(dmi_shown *shown, int at, uint64_t id)
     return end_reading(shown, at, id, 0);
 }
 
-bool dmi_shown_release(dmi_shown *shown, uint64_t pin)
+bool dmi_shown_release(dmi_shown *shown, uint64_t *pin)
 {
-    unsigned first = first_word(shown), high = atomic_load(&shown->high);
-    if (pin & FLAG)
+    if (!(*pin & FLAG))
         return false;
-    for (unsigned i = 0; i < DMI_SHOWN_ROW; i++) {
-        unsigned at = (first + i) % DMI_SHOWN_ROW;
-        _Atomic uint64_t *word = &shown->row[at];
-        if (at >= high)
-            continue;
-        if (atomic_load_explicit(word, memory_order_relaxed) == (pin | FLAG) && change(word, pin | FLAG, 0))
-            return true;
-    }
-    return false;
+    unsigned at = (unsigned)(*pin >> PLACE_SHIFT) & PLACE_MASK;
+    *pin &= ~(FLAG | (uint64_t)PLACE_MASK << PLACE_SHIFT);
+    return change(&shown->row[at], *pin | FLAG, 0);
 }
 
 /* ---- under the role ---- */

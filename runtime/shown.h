@@ -20,9 +20,10 @@
  * Laws:
  *  1. Shown is what is a value that is an object, sealed, held by somebody, and in memory: that alone, and always when
  *     the role is left.
- *  2. What is READ or LENT is not freed, and does not leave memory. Views of an object are all alike: which of them
- *     are in the row and which in task.views says nothing.
- *  3. Of a word that is not free its reader alone makes it free, but for a LENT one.
+ *  2. What is READ or LENT is not freed, and does not leave memory.
+ *  3. Of a word that is not free its reader alone makes it free, but for a LENT one: that one whoever releases the view,
+ *     whose pin names the word, or else the holder of the role. Any word of the same object would not do: two that look
+ *     for one at a time can miss both (model `shown`).
  *
  * That something is used is noted, for whoever next puts anything into the list by use, or takes from it. There may be
  * more than there is room for notes: then the table still says so, and what was used is passed over once. When the row
@@ -37,10 +38,11 @@
 
 typedef struct dmi_session dmi_session;
 
-/* A session's tag has seven bits: the eighth is free in an id. In the row it says LENT, in the table that it was used. */
+/* A session's tag has seven bits: the eighth is free in an id. In the row it says LENT, in the table that it was used, in
+ * the pin of a view that it is in the row; in which word the bits above an index say. */
 #define DMI_SHOWN_FLAG ((uint64_t)1 << 39)
 
-enum { DMI_SHOWN_ROW = 128, DMI_SHOWN_LINE = 8, DMI_SHOWN_NOTES = 64 };
+enum { DMI_SHOWN_ROW = 64, DMI_SHOWN_LINE = 8, DMI_SHOWN_NOTES = 64 };
 
 typedef struct dmi_shown {
     _Atomic uint64_t row[DMI_SHOWN_ROW]; /* private atomic */
@@ -67,14 +69,14 @@ void dmi_shown_fini(dmi_shown *shown);
 enum { DMI_SHOWN_NOT = -1, DMI_SHOWN_OWED = -2 };
 int dmi_shown_read(dmi_shown *shown, uint64_t id);
 
-/* It is lent, by `id` as the view's pin. */
-void dmi_shown_lend(dmi_shown *shown, int at, uint64_t id);
+/* It is lent: the view's pin. */
+uint64_t dmi_shown_lend(dmi_shown *shown, int at, uint64_t id);
 
 /* It was read. False: there is a view to release under the role. */
 bool dmi_shown_leave(dmi_shown *shown, int at, uint64_t id);
 
-/* A view is released. False: it is none of the row's. */
-bool dmi_shown_release(dmi_shown *shown, uint64_t pin);
+/* A view is released. False: it is not in the row, or no more, and is released by the id that is left in *pin. */
+bool dmi_shown_release(dmi_shown *shown, uint64_t *pin);
 
 /* ---- under the role ---- */
 

@@ -403,6 +403,7 @@ enum { LAST_STORE = 4 * MARKED_MIB, LAST_OBJECT = MARKED_MIB / 4, LAST_FILL = LA
 
 static atomic_long steps, lend_at; /* stores so far; before which one somebody reads */
 static dm_ref to_lend;
+static uint64_t lent; /* the pin */
 static atomic_bool is_lent;
 
 /* In whatever thread it is, which may have the role. */
@@ -413,7 +414,7 @@ static void lend_before_a_store(void)
     int at = dmi_shown_read(&dmi_the_session->shown, to_lend.id);
     if (at < 0)
         return;
-    dmi_shown_lend(&dmi_the_session->shown, at, to_lend.id);
+    lent = dmi_shown_lend(&dmi_the_session->shown, at, to_lend.id);
     atomic_store(&is_lent, true);
 }
 
@@ -442,7 +443,7 @@ static bool lend_before(long n)
     dmi_step_hook = NULL;
     long all = atomic_load(&steps);
     if (atomic_load(&is_lent)) {
-        pin.pin = to_lend.id;
+        pin.pin = lent;
         assert_true(is_marked(data, LAST_OBJECT, 1));
         assert_int_not_equal(presence_of(to_lend), DMI_ON_DISK);
         dm_view_release(&pin);
