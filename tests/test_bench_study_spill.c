@@ -3,7 +3,10 @@
  * the bytes it saw on the disk are those that the policies promise.
  */
 #include <dirent.h>
+#include <fcntl.h>
+#include <sys/file.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "test_fit_shell.h"
 
@@ -32,15 +35,21 @@ static int names_in(const char *path)
     return count;
 }
 
-/* Values several times the store, killed and not, and nothing left: no process, no file to spill to. */
+/* Values several times the store, killed and not, and nothing left: no process, no file to spill to. What a run that was
+ * killed has left goes as well, and what another one uses stays. */
 static void all_of_it_leaves_nothing(void **state)
 {
     (void)state;
     assert_int_equal(mkdir("spilled", 0700), 0);
+    assert_runs("mkdir spilled/dm-study-killed spilled/dm-study-in-use && touch spilled/dm-study-killed/file");
+    int used = open("spilled/dm-study-in-use", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    assert_int_equal(flock(used, LOCK_EX), 0);
     assert_runs("DM_SPILL_DIR=$PWD/spilled " STUDY
                 "--shape 6,6,6 --num-runs 1 --max-chunks 2 --models csdm --cpus 1 --spill-models 2 "
                 "--spill-shape 14,14,14 --out a");
-    assert_int_equal(names_in("spilled"), 0);
+    assert_int_equal(names_in("spilled"), 1);
+    close(used);
+    assert_int_equal(rmdir("spilled/dm-study-in-use"), 0);
     assert_int_equal(lines_with("a/spill.csv", ",end,"), 6);
     assert_int_equal(lines_with("a/spill.csv", ",killed,"), 6);
     assert_runs("! grep -E '^[a-z]+,[a-z]+,killed,[0-9.]+,[1-9]' a/spill.csv");

@@ -16,6 +16,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "bench/study/protocol/study_folder.h"
 #include "bench/study/protocol/study_spill.h"
 #include "bench/study/protocol/study_spill_table.h"
 #include "bench/support/clock.h"
@@ -307,41 +308,19 @@ static dm_status measure_case(study_spill_table *t, const study_spill_plan *plan
 
 /* ---- all ---- */
 
-static dm_status make_directory(char *path, size_t room)
-{
-    const char *above = getenv("DM_SPILL_DIR");
-    above = above && *above ? above : "/var/tmp";
-    snprintf(path, room, "%.*s/dm-study-XXXXXX", (int)strcspn(above, ":"), above);
-    if (mkdtemp(path) != NULL)
-        return DM_OK;
-    return dmi_error(DM_ERR_IO, "%s: no directory to spill to: %s", path, strerror(errno));
-}
-
-/* A process that was killed between making a file and unlinking it leaves a name, which the next session there would
- * remove; there is none. */
-static void remove_directory(const char *path)
-{
-    DIR *files = opendir(path);
-    for (struct dirent *entry; files && (entry = readdir(files)) != NULL;)
-        (void)unlinkat(dirfd(files), entry->d_name, 0);
-    if (files)
-        closedir(files);
-    (void)rmdir(path);
-}
-
 dm_status study_spill_measure(const study_spill_plan *plan, const char *const *start, const char *commit,
                               const char *path)
 {
-    char directory[4096];
+    study_folder folder;
     study_spill_table table = {.path = path};
-    DM_TRY(make_directory(directory, sizeof directory));
+    DM_TRY(study_folder_make(&folder));
     signal(SIGPIPE, SIG_IGN); /* a process that is gone does not end us */
     dm_status status = DM_OK;
     for (int i = 0; i < STUDY_SPILL_CASES && status == DM_OK; i++)
-        status = measure_case(&table, plan, start, &study_spill_cases[i], commit, directory);
+        status = measure_case(&table, plan, start, &study_spill_cases[i], commit, folder.path);
     if (status == DM_OK)
         status = study_spill_table_write(&table);
     study_spill_table_close(&table);
-    remove_directory(directory);
+    study_folder_remove(&folder);
     return status;
 }
